@@ -1,0 +1,18 @@
+//! What `rederive` does with its HSM, and the formats that both of its processes share.
+//!
+//! The master keys live on a PKCS#11 token. One process, the *worker*, loads the token's module and answers a handful of
+//! requests over a socket; the authority (`serve`) holds the other end. This crate is both ends and what they agree on:
+//!
+//! - [`access_key_id`], [`derivation`], [`session_token`], [`signing_key`]: the formats, pure functions of bytes;
+//! - [`wire`]: the frames between authority and worker;
+//! - [`worker`]: the worker process, which holds the rights and the keys;
+//! - [`client`]: the authority's end, with deadlines and restarts;
+//! - [`pkcs11`]: the token, the only code that calls the module;
+//! - [`softhsm`]: makes a SoftHSM token for development and tests.
+//!
+//! Nothing here knows HTTP, canonical requests or the registry.
+
+pub mod access_key_id;
+pub mod derivation;
+pub mod secret;
+pub mod signing_key;

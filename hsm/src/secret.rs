@@ -1,0 +1,109 @@
+//! Secret values: zeroized when dropped, never printed, never compared in variable time.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// 32 secret bytes: an HMAC output, and whatever is derived from one.
+///
+/// They stay in one heap allocation from birth to drop, so that moving the value leaves no copies behind.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Secret32(Box<[u8; 32]>);
+
+impl Secret32 {
+    /// Moves 32 bytes in, wiping `source`.
+    pub fn take(source: &mut [u8; 32]) -> Self {
+        let mut secret = Self(Box::new([0; 32]));
+        secret.0.copy_from_slice(source);
+        source.zeroize();
+        secret
+    }
+
+    /// Moves the bytes of a slice in, wiping it; `None` (and wiped all the same) unless it is exactly 32 bytes long.
+    pub fn take_slice(source: &mut [u8]) -> Option<Self> {
+        let secret = (source.len() == 32).then(|| {
+            let mut secret = Self(Box::new([0; 32]));
+            secret.0.copy_from_slice(source);
+            secret
+        });
+        source.zeroize();
+        secret
+    }
+
+    /// The bytes, for the one computation that needs them.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// `HMAC-SHA256(self, message)`.
+    pub fn hmac(&self, message: &[u8]) -> Self {
+        let mut mac = hmac_sha256(self.expose());
+        mac.update(message);
+        let mut out: [u8; 32] = mac.finalize().into_bytes().into();
+        Self::take(&mut out)
+    }
+
+    /// Whether two secrets are the same, in constant time.
+    pub fn ct_eq(&self, other: &Self) -> bool {
+        self.expose().ct_eq(other.expose()).into()
+    }
+}
+
+impl fmt::Debug for Secret32 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret32(redacted)")
+    }
+}
+
+/// A secret access key: 40 characters of standard base64.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct SecretAccessKey(Box<[u8; 40]>);
+
+impl SecretAccessKey {
+    /// The first 30 bytes of a derived value as base64, encoded without secret-indexed table look-ups.
+    pub fn from_derived(derived: &Secret32) -> Self {
+        let mut text = Self(Box::new([0; 40]));
+        base64ct::Encoder::<base64ct::Base64>::new(text.0.as_mut_slice())
+            .and_then(|mut encoder| {
+                encoder.encode(&derived.expose()[..30])?;
+                encoder.finish().map(|_| ())
+            })
+            .expect("30 bytes are 40 characters of base64");
+        text
+    }
+
+    /// Moves the text in, wiping `source`; `None` unless it is 40 characters long.
+    pub fn take_slice(source: &mut [u8]) -> Option<Self> {
+        let key = (source.len() == 40 && source.is_ascii()).then(|| {
+            let mut key = Self(Box::new([0; 40]));
+            key.0.copy_from_slice(source);
+            key
+        });
+        source.zeroize();
+        key
+    }
+
+    /// The text, for the one answer that hands it out and for the first step of the signing-key chain.
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(self.0.as_slice()).expect("built from ASCII only")
+    }
+
+    /// Whether two secrets are the same, in constant time.
+    pub fn ct_eq(&self, other: &Self) -> bool {
+        self.0.as_slice().ct_eq(other.0.as_slice()).into()
+    }
+}
+
+impl fmt::Debug for SecretAccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretAccessKey(redacted)")
+    }
+}
+
+/// A keyed HMAC-SHA256 state, which takes keys of any length.
+pub fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length")
+}

@@ -1,0 +1,1 @@
+//! Decisions: verify a request, issue a key, deny one.

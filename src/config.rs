@@ -1,0 +1,1 @@
+//! The configuration: one TOML file with environment overrides, checked at start, unknown keys refused.

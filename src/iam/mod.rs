@@ -1,0 +1,1 @@
+//! The IAM and STS query APIs as stock AWS clients speak them.

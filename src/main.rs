@@ -1,0 +1,3 @@
+//! The `rederive` binary.
+
+fn main() {}

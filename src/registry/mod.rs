@@ -1,0 +1,1 @@
+//! Accounts, users, key metadata and status: everything the authority remembers, none of it secret.

@@ -1,0 +1,1 @@
+//! The internal verification RPC: JSON, gRPC, health and metrics.
