@@ -13,6 +13,13 @@
 //! Nothing here knows HTTP, canonical requests or the registry.
 
 pub mod access_key_id;
+pub mod client;
+pub mod config;
 pub mod derivation;
+pub mod pkcs11;
 pub mod secret;
+pub mod session_token;
 pub mod signing_key;
+pub mod softhsm;
+pub mod wire;
+pub mod worker;

@@ -6,6 +6,37 @@ use crate::secret::{Secret32, SecretAccessKey, hmac_sha256};
 use hmac::Mac as _;
 use zeroize::Zeroizing;
 
+/// The date of a credential scope: eight digits that are a day of the calendar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ScopeDate([u8; 8]);
+
+impl ScopeDate {
+    /// `yyyymmdd`; `None` for the 30th of February and the like.
+    pub fn parse(digits: &[u8; 8]) -> Option<Self> {
+        Self(*digits).calendar()?;
+        Some(Self(*digits))
+    }
+
+    /// The eight digits.
+    pub fn digits(&self) -> &[u8; 8] {
+        &self.0
+    }
+
+    /// Days since 1 January 1970.
+    pub fn days_since_1970(&self) -> i64 {
+        let day = self.calendar().expect("checked when it was parsed");
+        i64::from(day.to_julian_day() - time::Date::from_ordinal_date(1970, 1).expect("a day").to_julian_day())
+    }
+
+    fn calendar(&self) -> Option<time::Date> {
+        let number = |range: std::ops::Range<usize>| {
+            self.0[range].iter().try_fold(0u16, |n, c| c.is_ascii_digit().then(|| n * 10 + u16::from(c - b'0')))
+        };
+        let month = time::Month::try_from(number(4..6)? as u8).ok()?;
+        time::Date::from_calendar_date(i32::from(number(0..4)?), month, number(6..8)? as u8).ok()
+    }
+}
+
 /// `HMAC("AWS4" ‖ secret, date)`.
 pub struct DateKey(Secret32);
 /// `HMAC(date key, region)`.
@@ -68,6 +99,11 @@ impl SigningKey {
     /// From the 32 bytes that came over the wire.
     pub fn from_secret(bytes: Secret32) -> Self {
         Self(bytes)
+    }
+
+    /// The 32 bytes, for the wire.
+    pub fn into_secret(self) -> Secret32 {
+        self.0
     }
 
     /// The 32 bytes, for the one computation that needs them.

@@ -1,0 +1,113 @@
+//! Starting a worker: the same binary again, with a socket as its standard input.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+use crate::config::WorkerConfig;
+use crate::wire::{self, Hello};
+use crate::worker::{AdminAnswer, AdminRequest};
+
+/// How long a worker may take until it says hello: a network HSM may be slow to log in.
+const HELLO: Duration = Duration::from_secs(10);
+
+/// How to start a worker.
+#[derive(Clone)]
+pub struct Launch {
+    /// The `rederive` binary; `/proc/self/exe` is right even after an upgrade has replaced the file.
+    pub program: PathBuf,
+    /// The worker's own configuration.
+    pub config: WorkerConfig,
+    /// Variables set for the worker, such as `SOFTHSM2_CONF`.
+    pub environment: Vec<(String, String)>,
+    /// After how long without an answer a worker is killed and replaced.
+    pub deadline: Duration,
+}
+
+/// A worker that has said hello.
+pub(super) struct Running {
+    pub(super) child: Child,
+    pub(super) socket: tokio::net::UnixStream,
+}
+
+/// Why there is no worker.
+pub(super) enum NotStarted {
+    /// The token refused the PIN: do not try again.
+    PinRefused(String),
+    /// Anything else: try again later.
+    Failed(String),
+}
+
+impl Launch {
+    /// Starts a worker and waits for its hello. A worker that does not say it is killed.
+    pub(super) async fn start(&self) -> Result<Running, NotStarted> {
+        let (mut child, mut socket) = self.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
+        let hello = tokio::time::timeout(HELLO, read_hello(&mut socket)).await;
+        let failure = match hello {
+            Ok(Ok(Hello::Ready)) => return Ok(Running { child, socket }),
+            Ok(Ok(Hello::Failed(failure))) if failure.pin_refused => NotStarted::PinRefused(failure.text),
+            Ok(Ok(Hello::Failed(failure))) => failed(failure.text),
+            Ok(Err(error)) => failed(format!("ended before it was ready: {error}")),
+            Err(_) => failed(format!("was not ready after {} s", HELLO.as_secs())),
+        };
+        let _ = child.kill().await;
+        Err(failure)
+    }
+
+    fn spawn(&self) -> Result<(Child, tokio::net::UnixStream), std::io::Error> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let settings = serde_json::to_string(&self.config).map_err(std::io::Error::other)?;
+        let child = command(&self.program, &self.environment)
+            .args(["hsm-worker", "--settings", &settings])
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        Ok((child, tokio::net::UnixStream::from_std(ours)?))
+    }
+}
+
+/// Runs one administrative request in a short-lived worker of its own.
+pub fn admin(
+    program: &std::path::Path,
+    environment: &[(String, String)],
+    request: &AdminRequest,
+) -> Result<AdminAnswer, std::io::Error> {
+    let mut child = std::process::Command::from(command(program, environment).into_std())
+        .args(["hsm-worker", "--admin"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let request = serde_json::to_vec(request).map_err(std::io::Error::other)?;
+    child.stdin.take().ok_or_else(|| std::io::Error::other("no standard input"))?.write_all(&request)?;
+    let output = child.wait_with_output()?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| std::io::Error::other(format!("the admin worker ended without an answer: {error}")))
+}
+
+/// SoftHSM can deadlock when its OpenSSL is configured to route digests back to the token: no configuration for it.
+fn command(program: &std::path::Path, environment: &[(String, String)]) -> Command {
+    let mut command = Command::new(program);
+    command.env("OPENSSL_CONF", "/dev/null").envs(environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+fn failed(text: String) -> NotStarted {
+    NotStarted::Failed(text)
+}
+
+async fn read_hello(socket: &mut tokio::net::UnixStream) -> Result<Hello, std::io::Error> {
+    let invalid = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+    let mut prefix = [0; wire::LENGTH_BYTES];
+    socket.read_exact(&mut prefix).await?;
+    let mut body = vec![0; wire::body_length(prefix).map_err(invalid)?];
+    socket.read_exact(&mut body).await?;
+    Hello::decode(&body).map_err(invalid)
+}

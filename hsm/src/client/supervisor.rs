@@ -1,0 +1,140 @@
+//! Watches over the worker of one token: starts it, replaces it, and gives up only when the PIN was refused.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::connection::{self, Ended};
+use super::launch::{Launch, NotStarted, Running};
+use super::{Call, Counts, Order, Status};
+
+/// The first wait before a new start; it doubles up to [`LONGEST`].
+const SHORTEST: Duration = Duration::from_millis(20);
+/// The longest wait between two starts. Less than the 2 s in which service must be back.
+const LONGEST: Duration = Duration::from_secs(1);
+/// A worker that lived this long has earned a quick restart.
+const STEADY: Duration = Duration::from_secs(10);
+/// How long a worker may take to drain and finalize before it is killed.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What follows the life of one worker.
+enum Next {
+    Restart(String),
+    Replace,
+    Stop,
+}
+
+/// Keeps a worker running until told to stop.
+pub(super) async fn supervise(
+    mut launch: Launch,
+    mut calls: mpsc::Receiver<Call>,
+    mut orders: mpsc::Receiver<Order>,
+    status: watch::Sender<Status>,
+    counts: Arc<Counts>,
+) {
+    let mut wait = SHORTEST;
+    loop {
+        counts.starts.fetch_add(1, Ordering::Relaxed);
+        let born = Instant::now();
+        let next = match launch.start().await {
+            Ok(running) => {
+                status.send_replace(Status::Ready);
+                tracing::info!(token = launch.config.token.name, "the HSM worker is ready");
+                live(running, &mut launch, &mut calls, &mut orders, &counts).await
+            }
+            Err(NotStarted::Failed(reason)) => Next::Restart(reason),
+            Err(NotStarted::PinRefused(reason)) => {
+                tracing::error!(token = launch.config.token.name, reason, "the HSM worker is latched");
+                status.send_replace(Status::Latched(reason));
+                return refuse_all(calls, orders).await;
+            }
+        };
+        match next {
+            Next::Stop => return,
+            Next::Replace => wait = SHORTEST,
+            Next::Restart(reason) => {
+                tracing::error!(token = launch.config.token.name, reason, "the HSM worker is down");
+                status.send_replace(Status::Down(reason));
+                wait = if born.elapsed() > STEADY { SHORTEST } else { (wait * 2).min(LONGEST) };
+                if pause(wait, &mut launch, &mut orders).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// One worker's life, from ready to its end.
+async fn live(
+    mut running: Running,
+    launch: &mut Launch,
+    calls: &mut mpsc::Receiver<Call>,
+    orders: &mut mpsc::Receiver<Order>,
+    counts: &Counts,
+) -> Next {
+    let ended = connection::run(&mut running.socket, calls, orders, launch.deadline, counts).await;
+    match ended {
+        Ended::Ordered(order) => {
+            end(running).await;
+            obey(order, launch)
+        }
+        Ended::Lost(reason) => {
+            let _ = running.child.kill().await;
+            Next::Restart(reason)
+        }
+        Ended::Hung => {
+            let _ = running.child.kill().await;
+            Next::Restart(format!("no answer within {} ms: killed", launch.deadline.as_millis()))
+        }
+    }
+}
+
+fn obey(order: Option<Order>, launch: &mut Launch) -> Next {
+    match order {
+        Some(Order::Reconfigure(config, done)) => {
+            launch.config = *config;
+            let _ = done.send(());
+            Next::Replace
+        }
+        Some(Order::Stop) | None => Next::Stop,
+    }
+}
+
+/// Closes the connection, which tells the worker to drain, and waits for its exit.
+async fn end(running: Running) {
+    let Running { mut child, socket } = running;
+    drop(socket);
+    if tokio::time::timeout(DRAIN, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+/// Waits before the next start, still obeying orders. Says whether to stop.
+async fn pause(wait: Duration, launch: &mut Launch, orders: &mut mpsc::Receiver<Order>) -> bool {
+    let pause = tokio::time::sleep(wait);
+    tokio::pin!(pause);
+    loop {
+        tokio::select! {
+            () = &mut pause => return false,
+            order = orders.recv() => if matches!(obey(order, launch), Next::Stop) { return true },
+        }
+    }
+}
+
+/// After a refused PIN: every call is answered with the latch, until the end.
+async fn refuse_all(mut calls: mpsc::Receiver<Call>, mut orders: mpsc::Receiver<Order>) {
+    loop {
+        tokio::select! {
+            call = calls.recv() => match call {
+                Some(call) => drop(call),
+                None => return,
+            },
+            order = orders.recv() => match order {
+                Some(Order::Reconfigure(_, done)) => drop(done),
+                Some(Order::Stop) | None => return,
+            },
+        }
+    }
+}

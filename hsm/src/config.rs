@@ -1,0 +1,190 @@
+//! The worker's own configuration: which token, which generations, and what it may answer.
+//!
+//! It stands apart from the authority's configuration because the worker does not trust the authority: rights that
+//! are not written here are not had, whatever comes over the wire.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access_key_id::{Account, Generation, Prefix, Prefixes};
+use crate::derivation;
+
+/// Everything a worker is told when it starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// The token that holds the masters.
+    pub token: TokenConfig,
+    /// The generations it answers for.
+    pub generations: Vec<GenerationConfig>,
+    /// What it answers.
+    pub rights: Rights,
+    /// The prefixes of ids.
+    pub prefixes: PrefixConfig,
+    /// The layout of new ids.
+    pub layout: LayoutName,
+}
+
+/// Where the token is and how to log in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// What logs and errors call it.
+    pub name: String,
+    /// Path of the PKCS#11 module.
+    pub module: PathBuf,
+    /// Finds the slot by the token's label…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// …or by its serial number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Where the user PIN comes from.
+    pub pin: PinSource,
+    /// How many threads, with two sessions each, ask the token at the same time.
+    #[serde(default = "one")]
+    pub sessions: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// Where a PIN comes from; never the command line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PinSource {
+    /// The first line of a file.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// One generation as the worker needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationConfig {
+    /// 0 to 127.
+    pub number: u8,
+    /// Whether new keys may be made in it.
+    pub issuing: bool,
+    /// The check value recorded at creation: 64 hexadecimal digits.
+    pub check_value: String,
+    /// The attributes its key must have.
+    pub class: KeyClass,
+    /// The first account share it is good for.
+    pub share_first: u16,
+    /// The last account share it is good for.
+    pub share_last: u16,
+}
+
+impl GenerationConfig {
+    /// Its number, if it is one.
+    pub fn generation(&self) -> Option<Generation> {
+        Generation::new(self.number)
+    }
+
+    /// Whether an account lies in its range of shares.
+    pub fn covers(&self, account: Account) -> bool {
+        (self.share_first..=self.share_last).contains(&derivation::share(account))
+    }
+}
+
+/// The attribute class of a master key, chosen when a generation is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyClass {
+    /// Can never be moved, copied or changed.
+    Strict,
+    /// May be copied within the token, for quicker session objects.
+    Copyable,
+    /// May be wrapped once under a trusted key, to be moved to another token.
+    Replicable,
+    /// Came from another token; pinned by its check value.
+    Replica,
+}
+
+impl KeyClass {
+    /// The name in configuration, registry and commands.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Copyable => "copyable",
+            Self::Replicable => "replicable",
+            Self::Replica => "replica",
+        }
+    }
+
+    /// The class of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Strict, Self::Copyable, Self::Replicable, Self::Replica].into_iter().find(|class| class.name() == name)
+    }
+}
+
+/// What a worker answers, enforced by itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rights {
+    /// Whether it makes new keys.
+    pub issue: bool,
+    /// Services it gives signing keys for; `*` for any.
+    pub services: Vec<String>,
+    /// Regions it gives signing keys for; `*` for any. IAM and STS take any region.
+    pub regions: Vec<String>,
+    /// Services that allow presigned URLs, so that signing keys of the last seven days are given; `*` for any.
+    pub presigned: Vec<String>,
+    /// Signing keys a second at the most.
+    pub signing_keys_per_second: u32,
+    /// New keys a second at the most.
+    pub issues_per_second: u32,
+}
+
+/// Whether a list of names, `*` meaning any, holds a name.
+pub fn lists(names: &[String], name: &str) -> bool {
+    names.iter().any(|listed| listed == "*" || listed == name)
+}
+
+/// The prefixes, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixConfig {
+    /// Of long-term keys, the issuing one first.
+    pub long_term: Vec<String>,
+    /// Of temporary keys, the issuing one first.
+    pub temporary: Vec<String>,
+}
+
+impl PrefixConfig {
+    /// The parsed prefixes; `None` unless all are four letters and the kinds are distinct.
+    pub fn parse(&self) -> Option<Prefixes> {
+        let parse = |list: &[String]| list.iter().map(|text| Prefix::parse(text)).collect::<Option<Vec<_>>>();
+        Prefixes::new(parse(&self.long_term)?, parse(&self.temporary)?)
+    }
+}
+
+impl Default for PrefixConfig {
+    fn default() -> Self {
+        Self { long_term: vec!["AKIA".into()], temporary: vec!["ASIA".into()] }
+    }
+}
+
+/// The layout of new ids, by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayoutName {
+    /// The account shows in the id.
+    #[default]
+    Account,
+    /// Nothing but the generation shows.
+    Opaque,
+}
+
+impl From<LayoutName> for crate::access_key_id::Layout {
+    fn from(name: LayoutName) -> Self {
+        match name {
+            LayoutName::Account => Self::Account,
+            LayoutName::Opaque => Self::Opaque,
+        }
+    }
+}

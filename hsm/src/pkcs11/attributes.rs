@@ -1,0 +1,126 @@
+//! The attributes of a master key: the template it is generated with, and the check of what the token says it has.
+
+use cryptoki::mechanism::MechanismType;
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
+use cryptoki::session::Session;
+
+use super::{TokenError, call, cka_id};
+use crate::access_key_id::Generation;
+use crate::config::KeyClass;
+
+/// Bytes in a master key.
+const MASTER_BYTES: u64 = 32;
+
+/// What a key of a class is generated with.
+pub(super) fn template(generation: Generation, class: KeyClass) -> Vec<Attribute> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::ValueLen(MASTER_BYTES.into()),
+        Attribute::Id(cka_id(generation)),
+        Attribute::Label(format!("rederive generation {generation}").into_bytes()),
+        Attribute::AllowedMechanisms(vec![MechanismType::SHA256_HMAC]),
+    ];
+    template.extend(settable(class));
+    template
+}
+
+/// The attributes that are set at birth, in every class the ones that keep the key from being used for anything else.
+fn settable(class: KeyClass) -> Vec<Attribute> {
+    let changeable = class != KeyClass::Strict;
+    let wrappable = class == KeyClass::Replicable;
+    let mut attributes = vec![
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Sign(true),
+        Attribute::Verify(false),
+        Attribute::Derive(false),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+        Attribute::Extractable(wrappable),
+        Attribute::Modifiable(changeable),
+        Attribute::Copyable(changeable),
+        Attribute::Destroyable(wrappable),
+    ];
+    if wrappable {
+        attributes.push(Attribute::WrapWithTrusted(true));
+    }
+    attributes
+}
+
+/// What the token must say of a key of a class: all that was set, and where the key came from.
+fn demanded(class: KeyClass) -> Vec<Attribute> {
+    let mut attributes = vec![
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::ValueLen(MASTER_BYTES.into()),
+        Attribute::AllowedMechanisms(vec![MechanismType::SHA256_HMAC]),
+    ];
+    let made_here = class != KeyClass::Replica;
+    // A replica is unwrapped, so it is never extractable again, and its origin attributes are 0 by the standard.
+    attributes.extend(settable(if made_here { class } else { KeyClass::Strict }));
+    attributes.push(Attribute::Local(made_here));
+    attributes.push(Attribute::AlwaysSensitive(made_here));
+    attributes.push(Attribute::NeverExtractable(made_here && class != KeyClass::Replicable));
+    attributes
+}
+
+/// Refuses a key whose attributes are not exactly those of its class, naming the first that differs.
+pub(super) fn check(
+    token: &str,
+    session: &Session,
+    key: ObjectHandle,
+    generation: Generation,
+    class: KeyClass,
+) -> Result<(), TokenError> {
+    for wanted in demanded(class) {
+        let kind = wanted.attribute_type();
+        let found = session.get_attributes(key, &[kind]).map_err(|error| call(token, error))?;
+        if found.first() != Some(&wanted) {
+            return Err(TokenError::Attribute {
+                token: token.to_owned(),
+                generation,
+                attribute: name(kind),
+                found: found.first().map_or_else(|| "(not told)".into(), value),
+                demanded: value(&wanted),
+                class: class.name(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn value(attribute: &Attribute) -> String {
+    let text = format!("{attribute:?}");
+    // `Sensitive(true)` → `true`: the name is told beside it.
+    text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).map_or(text.clone(), str::to_owned)
+}
+
+fn name(kind: AttributeType) -> &'static str {
+    match kind {
+        AttributeType::KeyType => "CKA_KEY_TYPE",
+        AttributeType::ValueLen => "CKA_VALUE_LEN",
+        AttributeType::AllowedMechanisms => "CKA_ALLOWED_MECHANISMS",
+        AttributeType::Token => "CKA_TOKEN",
+        AttributeType::Private => "CKA_PRIVATE",
+        AttributeType::Sensitive => "CKA_SENSITIVE",
+        AttributeType::Sign => "CKA_SIGN",
+        AttributeType::Verify => "CKA_VERIFY",
+        AttributeType::Derive => "CKA_DERIVE",
+        AttributeType::Wrap => "CKA_WRAP",
+        AttributeType::Unwrap => "CKA_UNWRAP",
+        AttributeType::Encrypt => "CKA_ENCRYPT",
+        AttributeType::Decrypt => "CKA_DECRYPT",
+        AttributeType::Extractable => "CKA_EXTRACTABLE",
+        AttributeType::Modifiable => "CKA_MODIFIABLE",
+        AttributeType::Copyable => "CKA_COPYABLE",
+        AttributeType::Destroyable => "CKA_DESTROYABLE",
+        AttributeType::WrapWithTrusted => "CKA_WRAP_WITH_TRUSTED",
+        AttributeType::Local => "CKA_LOCAL",
+        AttributeType::AlwaysSensitive => "CKA_ALWAYS_SENSITIVE",
+        AttributeType::NeverExtractable => "CKA_NEVER_EXTRACTABLE",
+        _ => "an attribute",
+    }
+}

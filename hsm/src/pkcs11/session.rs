@@ -1,0 +1,95 @@
+//! HMAC on a session of the token, with every generation's key found, checked and known to be the right one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cryptoki::mechanism::Mechanism;
+use cryptoki::object::ObjectHandle;
+use cryptoki::session::Session;
+
+use super::{Reaction, Token, TokenError, call, hex};
+use crate::access_key_id::Generation;
+use crate::config::GenerationConfig;
+use crate::derivation::{Purpose, subkey_message};
+use crate::secret::Secret32;
+use crate::worker::MasterKeys;
+
+/// One session. It replaces itself when it is lost; what it cannot mend is an error.
+pub struct TokenSession {
+    token: Arc<Token>,
+    generations: Vec<GenerationConfig>,
+    open: Option<Open>,
+}
+
+struct Open {
+    session: Session,
+    keys: HashMap<Generation, ObjectHandle>,
+}
+
+impl TokenSession {
+    /// Opens a session, finds the master of each generation, checks its attributes and its check value.
+    pub fn open(token: Arc<Token>, generations: Vec<GenerationConfig>) -> Result<Self, TokenError> {
+        let mut session = Self { token, generations, open: None };
+        session.reopen()?;
+        Ok(session)
+    }
+
+    fn reopen(&mut self) -> Result<&Open, TokenError> {
+        self.open = None;
+        let session = self.token.open_session()?;
+        let mut keys = HashMap::new();
+        for config in &self.generations {
+            let Some(generation) = config.generation() else { continue };
+            let key = self.token.find_master(&session, generation, config.class)?;
+            let check_value = sign(self.token.name(), &session, key, &subkey_message(Purpose::CheckValue))?;
+            let found = hex(check_value.expose());
+            if found != config.check_value {
+                return Err(TokenError::CheckValue {
+                    token: self.token.name().to_owned(),
+                    generation,
+                    found: found[..16].to_owned(),
+                    recorded: config.check_value.chars().take(16).collect(),
+                });
+            }
+            keys.insert(generation, key);
+        }
+        Ok(self.open.insert(Open { session, keys }))
+    }
+
+    fn try_hmac(&mut self, generation: Generation, message: &[u8]) -> Result<Secret32, TokenError> {
+        let name = self.token.name().to_owned();
+        let open = match &self.open {
+            Some(open) => open,
+            None => self.reopen()?,
+        };
+        let key = open.keys.get(&generation).copied().ok_or_else(|| TokenError::Master {
+            token: name.clone(),
+            found: 0,
+            id: hex(&super::cka_id(generation)),
+            generation,
+        })?;
+        let answer = sign(&name, &open.session, key, message);
+        if answer.is_err() {
+            // The operation may still be active on it.
+            self.open = None;
+        }
+        answer
+    }
+}
+
+impl MasterKeys for TokenSession {
+    /// Tries once more on a new session when only the session was lost: an HMAC has no effect, so repeating is safe.
+    fn hmac(&mut self, generation: Generation, message: &[u8]) -> Result<Secret32, TokenError> {
+        match self.try_hmac(generation, message) {
+            Err(error) if error.reaction() == Reaction::NewSession => self.try_hmac(generation, message),
+            other => other,
+        }
+    }
+}
+
+/// `CKM_SHA256_HMAC`, the output moved into a secret at once.
+pub(super) fn sign(token: &str, session: &Session, key: ObjectHandle, message: &[u8]) -> Result<Secret32, TokenError> {
+    let mut output = session.sign(&Mechanism::Sha256Hmac, key, message).map_err(|error| call(token, error))?;
+    let length = output.len();
+    Secret32::take_slice(&mut output).ok_or_else(|| TokenError::Length { token: token.to_owned(), length })
+}

@@ -1,0 +1,90 @@
+//! Administration: a separate, short-lived worker that an operator's command starts, never `serve`.
+
+use serde::{Deserialize, Serialize};
+
+use super::harden;
+use crate::access_key_id::Generation;
+use crate::config::{GenerationConfig, KeyClass, TokenConfig};
+use crate::pkcs11::{Token, TokenError, TokenSession, generate, hex, initialise};
+
+/// What an operator asks of a token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "do")]
+pub enum AdminRequest {
+    /// Initialise an empty slot as a token with this label and PIN: for SoftHSM, in `dev` and in tests.
+    Initialise {
+        /// The token it becomes.
+        token: TokenConfig,
+    },
+    /// Generate the master of a generation.
+    Generate {
+        /// The token.
+        token: TokenConfig,
+        /// 0 to 127.
+        generation: u8,
+        /// The attributes it gets.
+        class: KeyClass,
+    },
+    /// Load, log in, and check every attribute and check value.
+    Examine {
+        /// The token.
+        token: TokenConfig,
+        /// What was recorded of its masters.
+        generations: Vec<GenerationConfig>,
+    },
+}
+
+/// How it went.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "outcome")]
+pub enum AdminAnswer {
+    /// The key is there; its check value in hexadecimal.
+    Generated {
+        /// 64 digits.
+        check_value: String,
+    },
+    /// The token is there.
+    Initialised,
+    /// Everything is as recorded.
+    Examined,
+    /// It did not work; nothing was left half-done.
+    Failed {
+        /// For the operator.
+        reason: String,
+        /// Whether the token refused the PIN.
+        pin_refused: bool,
+    },
+}
+
+/// Carries out one request.
+pub fn run_admin(request: AdminRequest) -> AdminAnswer {
+    harden::harden();
+    carry_out(request)
+        .unwrap_or_else(|error| AdminAnswer::Failed { pin_refused: error.pin_refused(), reason: error.to_string() })
+}
+
+fn carry_out(request: AdminRequest) -> Result<AdminAnswer, TokenError> {
+    match request {
+        AdminRequest::Initialise { token } => initialise(&token).map(|()| AdminAnswer::Initialised),
+        AdminRequest::Generate { token: config, generation, class } => {
+            let Some(generation) = Generation::new(generation) else {
+                return Ok(AdminAnswer::Failed {
+                    reason: format!("{generation} is not a generation: they go from 0 to 127"),
+                    pin_refused: false,
+                });
+            };
+            let token = Token::open(&config)?;
+            let check_value = generate(&token, generation, class)?;
+            token.finalize()?;
+            Ok(AdminAnswer::Generated { check_value: hex(&check_value) })
+        }
+        AdminRequest::Examine { token: config, generations } => {
+            let token = std::sync::Arc::new(Token::open(&config)?);
+            drop(TokenSession::open(token.clone(), generations)?);
+            if let Ok(token) = std::sync::Arc::try_unwrap(token) {
+                token.finalize()?;
+            }
+            Ok(AdminAnswer::Examined)
+        }
+    }
+}

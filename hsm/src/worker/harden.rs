@@ -1,0 +1,43 @@
+//! A process that never dumps core, keeps its memory out of swap where it may, and can be gone at once.
+
+use std::time::Duration;
+
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, set_dumpable_behavior, setrlimit,
+};
+
+/// No core dumps, no reading of its memory by its own user, and memory locked as far as the limit allows.
+pub(super) fn harden() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "cannot forbid core dumps");
+    }
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "cannot make the process undumpable");
+    }
+    // MCL_FUTURE under a limit makes later allocations fail, so it is for unlimited processes only.
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    let flags = if unlimited { MlockAllFlags::CURRENT | MlockAllFlags::FUTURE } else { MlockAllFlags::CURRENT };
+    if let Err(error) = mlockall(flags) {
+        tracing::debug!(%error, "memory is not locked (RLIMIT_MEMLOCK)");
+    }
+}
+
+/// Ends the process without running exit handlers: modules crash in them while their threads are at work.
+pub(super) fn be_gone() -> ! {
+    let pid: Pid = getpid();
+    let _ = kill_process(pid, Signal::KILL);
+    std::process::abort()
+}
+
+/// Ends the process so if it is still there after a time.
+pub(super) fn be_gone_after(time: Duration) {
+    let watch = std::thread::Builder::new().name("drain watch".into()).spawn(move || {
+        std::thread::sleep(time);
+        be_gone();
+    });
+    if watch.is_err() {
+        be_gone();
+    }
+}

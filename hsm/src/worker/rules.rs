@@ -1,0 +1,142 @@
+//! What a worker refuses by itself, before the token is asked. Pure: configuration, request and time in, a reason out.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::MasterKeys;
+use super::rate::Cap;
+use crate::access_key_id::{AccessKeyId, Account, Generation, Layout, Lifetime, Prefixes, TagKey};
+use crate::config::{GenerationConfig, Rights, WorkerConfig, lists};
+use crate::derivation::{Purpose, subkey_message};
+use crate::signing_key::ScopeDate;
+use crate::wire::{Reason, Request};
+
+/// From when on tomorrow's date is taken, in seconds of the day: 23:30 UTC, for clients whose clock is ahead.
+const TOMORROW_FROM: i64 = 23 * 3600 + 30 * 60;
+/// How many days back a presigned URL may have been signed.
+const PRESIGNED_DAYS: i64 = 7;
+
+/// The time, as seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Now(pub i64);
+
+impl Now {
+    /// By this process's clock.
+    pub fn from_clock() -> Self {
+        // Before 1970 every date is refused, as it should be with such a clock.
+        Self(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
+    }
+}
+
+/// The rules of one worker.
+pub struct Rules {
+    rights: Rights,
+    prefixes: Prefixes,
+    layout: Layout,
+    generations: HashMap<Generation, Live>,
+    signing_keys: Mutex<Cap>,
+    issues: Mutex<Cap>,
+}
+
+struct Live {
+    config: GenerationConfig,
+    tag_key: TagKey,
+}
+
+impl Rules {
+    /// From the worker's configuration; the masters give the tag keys.
+    pub fn new(config: &WorkerConfig, masters: &mut impl MasterKeys) -> Result<Self, String> {
+        let mut generations = HashMap::new();
+        for generation in &config.generations {
+            let number = generation.generation().ok_or_else(|| format!("{} is not a generation", generation.number))?;
+            let tag_key =
+                masters.hmac(number, &subkey_message(Purpose::AccessKeyIdTag)).map_err(|error| error.to_string())?;
+            generations.insert(number, Live { config: generation.clone(), tag_key: TagKey::new(&tag_key) });
+        }
+        Ok(Self {
+            prefixes: config.prefixes.parse().ok_or("the prefixes must be four letters A to Z, each used once")?,
+            layout: config.layout.into(),
+            generations,
+            signing_keys: Mutex::new(Cap::new("signing keys", config.rights.signing_keys_per_second)),
+            issues: Mutex::new(Cap::new("new keys", config.rights.issues_per_second)),
+            rights: config.rights.clone(),
+        })
+    }
+
+    /// Whether the worker answers this request at this time.
+    pub fn allow(&self, request: &Request, now: Now) -> Result<(), Reason> {
+        match request {
+            Request::SigningKey { id, date, region, service } => {
+                self.allow_id(id)?;
+                self.allow_scope(date, region, service, now)?;
+                take(&self.signing_keys, now)
+            }
+            Request::TagKey(generation) | Request::Check(generation) => self.live(*generation).map(|_| ()),
+            Request::Issue { generation, account, .. } => {
+                self.allow_issue(*generation, *account)?;
+                take(&self.issues, now)
+            }
+        }
+    }
+
+    /// The tag key of a generation, for making ids.
+    pub fn tag_key(&self, generation: Generation) -> Result<&TagKey, Reason> {
+        self.live(generation).map(|live| &live.tag_key)
+    }
+
+    /// The prefix of new long-term ids and their layout.
+    pub fn issuing_form(&self) -> (crate::access_key_id::Prefix, Layout) {
+        (self.prefixes.issuing(Lifetime::LongTerm), self.layout)
+    }
+
+    fn live(&self, generation: Generation) -> Result<&Live, Reason> {
+        self.generations.get(&generation).ok_or(Reason::Generation)
+    }
+
+    fn allow_id(&self, id: &AccessKeyId) -> Result<(), Reason> {
+        if self.prefixes.lifetime(id.prefix()) != Some(Lifetime::LongTerm) {
+            return Err(Reason::Prefix);
+        }
+        let fields = id.fields();
+        let live = self.live(fields.generation())?;
+        if !id.has_tag_of(&live.tag_key) {
+            return Err(Reason::Tag);
+        }
+        match fields.account() {
+            Some(account) if !live.config.covers(account) => Err(Reason::Share),
+            _ => Ok(()),
+        }
+    }
+
+    fn allow_scope(&self, date: &[u8; 8], region: &str, service: &str, now: Now) -> Result<(), Reason> {
+        if !lists(&self.rights.services, service) {
+            return Err(Reason::Service);
+        }
+        let any_region = matches!(service, "iam" | "sts");
+        if !any_region && !lists(&self.rights.regions, region) {
+            return Err(Reason::Region);
+        }
+        let day = ScopeDate::parse(date).ok_or(Reason::Date)?.days_since_1970();
+        let today = now.0.div_euclid(86_400);
+        let last = today + i64::from(now.0.rem_euclid(86_400) >= TOMORROW_FROM);
+        let back = if lists(&self.rights.presigned, service) { PRESIGNED_DAYS } else { 1 };
+        if (today - back..=last).contains(&day) { Ok(()) } else { Err(Reason::Date) }
+    }
+
+    fn allow_issue(&self, generation: Generation, account: Account) -> Result<(), Reason> {
+        if !self.rights.issue {
+            return Err(Reason::NotIssuer);
+        }
+        let live = self.live(generation)?;
+        if !live.config.issuing {
+            return Err(Reason::NotIssuing);
+        }
+        if live.config.covers(account) { Ok(()) } else { Err(Reason::Share) }
+    }
+}
+
+fn take(cap: &Mutex<Cap>, now: Now) -> Result<(), Reason> {
+    // A poisoned lock means a thread panicked while counting: refuse rather than run without a cap.
+    cap.lock().map_err(|_| Reason::Rate)?.take(now)
+}
