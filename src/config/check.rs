@@ -1,0 +1,138 @@
+//! What must hold between settings before anything starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{Caller, Config, ConfigError, Limits, Token};
+
+type Outcome = Result<(), ConfigError>;
+
+/// Every check, in the order of the file.
+pub(super) fn check(config: &Config) -> Outcome {
+    ensure(!config.state_dir.as_os_str().is_empty(), "state_dir", || {
+        "missing: name the directory for the registry (or set REDERIVE_STATE_DIR)".into()
+    })?;
+    api(config)?;
+    rpc(config)?;
+    tokens(&config.token)?;
+    let prefixes = &config.issuing.prefixes;
+    ensure(prefixes.long_term != prefixes.temporary, "[issuing] prefixes", || {
+        "long_term and temporary are the same: they must differ, for the prefix tells the two kinds of key apart".into()
+    })?;
+    callers(config)?;
+    limits(&config.limits)
+}
+
+fn ensure(holds: bool, at: impl Into<String>, problem: impl FnOnce() -> String) -> Outcome {
+    if holds { Ok(()) } else { Err(ConfigError::Check { at: at.into(), problem: problem() }) }
+}
+
+fn api(config: &Config) -> Outcome {
+    let api = &config.api;
+    certificate_and_key("[api]", &api.tls_cert, &api.tls_key)?;
+    plaintext("[api]", api.listen, api.tls_cert.is_some(), api.allow_plaintext)
+}
+
+fn rpc(config: &Config) -> Outcome {
+    let rpc = &config.rpc;
+    certificate_and_key("[rpc]", &rpc.tls_cert, &rpc.tls_key)?;
+    plaintext("[rpc]", rpc.listen, rpc.tls_cert.is_some(), rpc.allow_plaintext)?;
+    ensure(rpc.client_ca.is_none() || rpc.tls_cert.is_some(), "[rpc] client_ca", || {
+        "client certificates need TLS: set tls_cert and tls_key as well".into()
+    })?;
+    ensure(is_loopback(rpc.listen) || !config.caller.is_empty(), "[rpc] listen", || {
+        format!(
+            "{} can be reached from other machines, and no [[caller]] says who may ask: add one for each service, \
+             or listen on 127.0.0.1",
+            rpc.listen
+        )
+    })
+}
+
+fn certificate_and_key(section: &str, cert: &Option<PathBuf>, key: &Option<PathBuf>) -> Outcome {
+    ensure(cert.is_some() == key.is_some(), format!("{section} tls_cert, tls_key"), || {
+        "only one of them is set: TLS needs both".into()
+    })
+}
+
+fn plaintext(section: &str, listen: SocketAddr, tls: bool, allowed: bool) -> Outcome {
+    ensure(tls || allowed || is_loopback(listen), format!("{section} listen"), || {
+        format!(
+            "{listen} can be reached from other machines, and without TLS: set tls_cert and tls_key, listen on \
+             127.0.0.1, or say allow_plaintext = true if something in front of it does TLS"
+        )
+    })
+}
+
+fn is_loopback(listen: SocketAddr) -> bool {
+    listen.ip().to_canonical().is_loopback()
+}
+
+fn tokens(tokens: &[Token]) -> Outcome {
+    ensure(!tokens.is_empty(), "[[token]]", || "missing: name the PKCS#11 token that holds the master keys".into())?;
+    unique("[[token]]", tokens.iter().map(|token| &token.name))?;
+    tokens.iter().try_for_each(token)
+}
+
+fn token(token: &Token) -> Outcome {
+    let at = |key: &str| format!("[[token]] {} {key}", token.name);
+    exactly_one(at("label, serial"), token.label.is_some(), token.serial.is_some(), "it is how the token is found")?;
+    exactly_one(
+        at("pin_file, pin_env"),
+        token.pin_file.is_some(),
+        token.pin_env.is_some(),
+        "the PIN comes from there",
+    )?;
+    ensure((1..=64).contains(&token.sessions), at("sessions"), || "takes 1 to 64".into())?;
+    ensure((1..=60_000).contains(&token.deadline_ms), at("deadline_ms"), || "takes 1 to 60000 milliseconds".into())
+}
+
+fn callers(config: &Config) -> Outcome {
+    unique("[[caller]]", config.caller.iter().map(|caller| &caller.name))?;
+    unique("[[caller]] mtls_san", config.caller.iter().filter_map(|caller| caller.mtls_san.as_ref()))?;
+    config.caller.iter().try_for_each(|one| caller(one, config))
+}
+
+fn caller(caller: &Caller, config: &Config) -> Outcome {
+    let at = |key: &str| format!("[[caller]] {} {key}", caller.name);
+    let by_certificate = caller.mtls_san.is_some();
+    exactly_one(
+        at("mtls_san, token_file"),
+        by_certificate,
+        caller.token_file.is_some(),
+        "it is how the caller is known",
+    )?;
+    ensure(!by_certificate || config.rpc.client_ca.is_some(), at("mtls_san"), || {
+        "client certificates are not asked for: set client_ca in [rpc]".into()
+    })?;
+    ensure(!caller.services.is_empty(), at("services"), || "missing: list what it may ask for, or [\"*\"]".into())?;
+    ensure(!caller.regions.is_empty(), at("regions"), || "missing: list what it may ask for, or [\"*\"]".into())?;
+    ensure(!caller.want_signing_key, at("want_signing_key"), || "not available in this version".into())?;
+    ensure(!caller.explain, at("explain"), || "not available in this version".into())
+}
+
+fn exactly_one(at: String, one: bool, other: bool, why: &str) -> Outcome {
+    ensure(one || other, &at, || format!("one of the two is needed, for {why}"))?;
+    ensure(!(one && other), at, || "only one of the two may be set".into())
+}
+
+fn unique<'a>(at: &str, names: impl Iterator<Item = &'a String>) -> Outcome {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        ensure(!name.is_empty(), at, || "an empty name".into())?;
+        ensure(seen.insert(name), at, || format!("`{name}` stands twice"))?;
+    }
+    Ok(())
+}
+
+fn limits(limits: &Limits) -> Outcome {
+    let milliseconds = [
+        ("head_timeout_ms", limits.head_timeout_ms),
+        ("body_timeout_ms", limits.body_timeout_ms),
+        ("drain_ms", limits.drain_ms),
+    ];
+    for (key, value) in milliseconds {
+        ensure((1..=600_000).contains(&value), format!("[limits] {key}"), || "takes 1 to 600000 milliseconds".into())?;
+    }
+    ensure((1..=1_000_000).contains(&limits.connections), "[limits] connections", || "takes 1 to 1000000".into())
+}

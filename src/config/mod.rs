@@ -1,0 +1,351 @@
+//! The configuration: one TOML file with environment overrides, checked at start, unknown keys refused.
+//!
+//! Reading it touches no other file: whether certificates, PIN and token files are there is found out by whoever opens them.
+
+mod check;
+mod environment;
+mod names;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use rederive_hsm::access_key_id::{Layout, Prefix};
+use serde::{Deserialize, Deserializer};
+
+pub use names::Names;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the registry and other files of this node live.
+    pub state_dir: PathBuf,
+    /// The door for users: IAM and STS.
+    pub api: Api,
+    /// The door for services that want requests verified.
+    pub rpc: Rpc,
+    /// The PKCS#11 tokens that hold the master keys.
+    pub token: Vec<Token>,
+    /// What new keys look like.
+    pub issuing: Issuing,
+    /// What this node verifies.
+    pub verify: Verify,
+    /// Who may use the door for services.
+    pub caller: Vec<Caller>,
+    /// Bounds on connections and time.
+    pub limits: Limits,
+    /// What is written to standard error.
+    pub log: Log,
+}
+
+/// `[api]`: the door for users.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Address and port; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Certificate chain, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Listens beyond loopback without TLS.
+    pub allow_plaintext: bool,
+}
+
+/// `[rpc]`: the door for services.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rpc {
+    /// Address and port; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Certificate chain, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// Private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The authorities that sign client certificates, PEM.
+    pub client_ca: Option<PathBuf>,
+    /// Listens beyond loopback without TLS.
+    pub allow_plaintext: bool,
+}
+
+/// `[[token]]`: a PKCS#11 token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Our name for it, in logs and metrics.
+    pub name: String,
+    /// The PKCS#11 library.
+    pub module: PathBuf,
+    /// Finds the token by its label (this or `serial`).
+    pub label: Option<String>,
+    /// Finds the token by its serial number (this or `label`).
+    pub serial: Option<String>,
+    /// The file with the user PIN (this or `pin_env`).
+    pub pin_file: Option<PathBuf>,
+    /// The environment variable with the user PIN (this or `pin_file`).
+    pub pin_env: Option<String>,
+    /// Sessions held open, each with a thread of its own.
+    #[serde(default = "Token::default_sessions")]
+    pub sessions: u16,
+    /// A call that takes longer ends the worker, in milliseconds.
+    #[serde(default = "Token::default_deadline_ms")]
+    pub deadline_ms: u64,
+}
+
+impl Token {
+    const fn default_sessions() -> u16 {
+        4
+    }
+
+    const fn default_deadline_ms() -> u64 {
+        250
+    }
+}
+
+/// `[issuing]`: what new access keys look like.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Issuing {
+    /// `account` or `opaque`.
+    #[serde(deserialize_with = "layout")]
+    pub layout: Layout,
+    /// The four letters in front of an id.
+    pub prefixes: IssuingPrefixes,
+}
+
+/// `[issuing] prefixes`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IssuingPrefixes {
+    /// Of keys that last until they are deleted.
+    #[serde(deserialize_with = "prefix")]
+    pub long_term: Prefix,
+    /// Of keys that come with a session token.
+    #[serde(deserialize_with = "prefix")]
+    pub temporary: Prefix,
+}
+
+/// `[verify]`: what this node verifies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verify {
+    /// Service names of credential scopes.
+    pub services: Names,
+    /// Region names of credential scopes.
+    pub regions: Names,
+    /// What to do with a well-formed key that the registry does not know.
+    pub unknown_keys: UnknownKeys,
+}
+
+/// `[verify] unknown_keys`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownKeys {
+    /// A key that is not in the registry is refused.
+    #[default]
+    Refuse,
+}
+
+/// `[[caller]]`: a service that may ask.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caller {
+    /// Our name for it, in logs.
+    pub name: String,
+    /// The DNS name or IP address in its client certificate (this or `token_file`).
+    pub mtls_san: Option<String>,
+    /// The file with its bearer token (this or `mtls_san`).
+    pub token_file: Option<PathBuf>,
+    /// The services it may have verified.
+    #[serde(default)]
+    pub services: Names,
+    /// The regions it may have verified.
+    #[serde(default)]
+    pub regions: Names,
+    /// Whether it may be given signing keys.
+    #[serde(default)]
+    pub want_signing_key: bool,
+    /// Whether refusals are explained to it.
+    #[serde(default)]
+    pub explain: bool,
+}
+
+/// `[limits]`: bounds on connections and time, the same for both doors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Connections open at a time on each door; more wait.
+    pub connections: usize,
+    /// A connection is closed when the next request head takes longer, in milliseconds.
+    pub head_timeout_ms: u64,
+    /// A request is answered 408 when its body takes longer, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// How long open requests may go on after SIGTERM, in milliseconds.
+    pub drain_ms: u64,
+}
+
+/// `[log]`: what is written to standard error.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// From which level on.
+    pub level: LogLevel,
+    /// For people or for machines.
+    pub format: LogFormat,
+}
+
+/// `[log] level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What needs a person.
+    Error,
+    /// What may need one soon.
+    Warn,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// One line a request.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// `[log] format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why a configuration was refused: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not TOML, or a key is unknown, missing or of the wrong type.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// An override in the environment cannot be used.
+    #[error("environment variable {name}: {problem}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The settings do not fit together.
+    #[error("{at}: {problem}")]
+    Check {
+        /// Section and key.
+        at: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads a file, applies the `REDERIVE_…` variables of this process's environment, and checks the outcome.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, environment::of_this_process()?)
+    }
+
+    /// Parses TOML, applies overrides given as (variable, value), and checks the outcome.
+    pub fn parse(text: &str, overrides: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text)?;
+        for (name, value) in overrides {
+            environment::apply(&mut config, &name, &value)?;
+        }
+        check::check(&config)?;
+        Ok(config)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { listen: loopback(9180), tls_cert: None, tls_key: None, allow_plaintext: false }
+    }
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self { listen: loopback(9181), tls_cert: None, tls_key: None, client_ca: None, allow_plaintext: false }
+    }
+}
+
+impl Default for Issuing {
+    fn default() -> Self {
+        Self { layout: Layout::Account, prefixes: IssuingPrefixes::default() }
+    }
+}
+
+impl Default for IssuingPrefixes {
+    fn default() -> Self {
+        let prefix = |text| Prefix::parse(text).expect("four letters");
+        Self { long_term: prefix("AKIA"), temporary: prefix("ASIA") }
+    }
+}
+
+impl Default for Verify {
+    fn default() -> Self {
+        Self { services: Names::Any, regions: Names::Any, unknown_keys: UnknownKeys::Refuse }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 4096, head_timeout_ms: 30_000, body_timeout_ms: 30_000, drain_ms: 8_000 }
+    }
+}
+
+fn parse_layout(text: &str) -> Result<Layout, String> {
+    match text {
+        "account" => Ok(Layout::Account),
+        "opaque" => Ok(Layout::Opaque),
+        other => Err(format!("there is no layout `{other}`: use \"account\" or \"opaque\"")),
+    }
+}
+
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    Prefix::parse(text).ok_or_else(|| format!("`{text}` is no prefix: it takes four letters A to Z"))
+}
+
+impl std::str::FromStr for UnknownKeys {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            other => Err(format!("`{other}` is not available: only \"refuse\" is, in this version")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for UnknownKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error> {
+    parse_layout(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prefix, D::Error> {
+    parse_prefix(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
