@@ -1,1 +1,69 @@
 //! Accounts, users, key metadata and status: everything the authority remembers, none of it secret.
+//!
+//! An embedded SQLite file. One connection writes, each mutation in one transaction that takes the write lock at its
+//! start and also appends to the numbered list of changes whatever a verifier must hear of; a few connections read.
+//! A transaction is on the disk before its call returns. Times are unix seconds and come from the caller.
+//!
+//! Calls answer with what was asked, with a "no" ([`RegistryError`]'s plain variants), or with
+//! [`RegistryError::Trouble`]: the registry could not tell.
+
+mod accounts;
+mod backup;
+mod cells;
+mod changes;
+mod error;
+mod generations;
+mod issuing;
+mod keys;
+mod last_used;
+mod open;
+mod settings;
+mod user_id;
+mod users;
+
+use sqlx::sqlite::SqlitePool;
+use sqlx::{Sqlite, Transaction};
+
+pub use accounts::AccountRow;
+pub use changes::{Change, ChangeKind};
+pub use error::{RegistryError, Result, Trouble, TroubleKind};
+pub use generations::{Class, GenerationRow, GenerationState};
+pub use issuing::{NewKey, UsedSignature};
+pub use keys::{DenyList, KeyRow, KeyStatus, KeyUser, LastUsed, Owner};
+pub use last_used::KeyUse;
+pub use settings::Settings;
+pub use user_id::UserId;
+pub use users::{NewUser, Tag, UserRow, user_arn};
+
+/// The registry. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// At most as many as asked for, in the list's order.
+    pub items: Vec<T>,
+    /// Whether more follow after the last item.
+    pub truncated: bool,
+}
+
+impl Registry {
+    /// Starts a transaction that holds the write lock until it is committed or dropped.
+    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+impl<T> Page<T> {
+    /// From rows that were asked for with one more than `limit`.
+    fn cut(mut items: Vec<T>, limit: u32) -> Self {
+        let limit = limit as usize;
+        let truncated = items.len() > limit;
+        items.truncate(limit);
+        Self { items, truncated }
+    }
+}

@@ -1,0 +1,62 @@
+//! Accounts.
+
+use rederive_hsm::access_key_id::Account;
+use sqlx::SqliteConnection;
+
+use super::cells::Cells;
+use super::changes::{self, ChangeKind};
+use super::{Registry, RegistryError, Result};
+
+/// An account's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRow {
+    /// Its number.
+    pub number: Account,
+    /// When it was created.
+    pub created_at: i64,
+}
+
+impl Registry {
+    /// Registers an account.
+    pub async fn create_account(&self, number: Account, at: i64) -> Result<()> {
+        let mut transaction = self.write().await?;
+        let inserted =
+            sqlx::query("INSERT INTO accounts (number, created_at) VALUES ($1, $2) ON CONFLICT (number) DO NOTHING")
+                .bind(as_int(number))
+                .bind(at)
+                .execute(&mut *transaction)
+                .await?;
+        if inserted.rows_affected() == 0 {
+            return Err(RegistryError::AccountExists(number));
+        }
+        changes::append(&mut transaction, at, ChangeKind::AccountCreated, number).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// All accounts, by number.
+    pub async fn accounts(&self) -> Result<Vec<AccountRow>> {
+        let rows = sqlx::query("SELECT * FROM accounts ORDER BY number").fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| {
+                let cells = Cells::of(row, "accounts", "number");
+                Ok(AccountRow { number: cells.number("number", Account::new)?, created_at: cells.int("created_at")? })
+            })
+            .collect()
+    }
+
+    /// Whether an account is registered.
+    pub async fn account_exists(&self, number: Account) -> Result<bool> {
+        exists(&mut *self.readers.acquire().await?, number).await
+    }
+}
+
+/// Whether an account is registered, as the connection sees it.
+pub(super) async fn exists(connection: &mut SqliteConnection, number: Account) -> Result<bool> {
+    let row = sqlx::query("SELECT 1 FROM accounts WHERE number = $1").bind(as_int(number));
+    Ok(row.fetch_optional(connection).await?.is_some())
+}
+
+/// The number as SQL has it.
+pub(super) fn as_int(account: Account) -> i64 {
+    i64::try_from(account.number()).expect("twelve digits fit")
+}

@@ -1,0 +1,176 @@
+//! What the registry answers when it doesn't do what was asked.
+
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
+
+use super::{GenerationState, UserId};
+
+/// The result of a registry call.
+pub type Result<T> = std::result::Result<T, RegistryError>;
+
+/// Either the answer is no, or the registry is in [`Trouble`](Self::Trouble) and can't tell. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The account is not registered.
+    #[error("there is no account {0}")]
+    NoSuchAccount(Account),
+    /// The account is registered already.
+    #[error("account {0} exists already")]
+    AccountExists(Account),
+    /// The account has no such user, or no longer.
+    #[error("account {account} has no user {user}")]
+    NoSuchUser {
+        /// Where it was looked for.
+        account: Account,
+        /// Its name or id, as asked.
+        user: String,
+    },
+    /// The account has a user of that name, in upper or lower case.
+    #[error("account {account} has a user {name} already")]
+    UserExists {
+        /// Where it was to be created.
+        account: Account,
+        /// The name asked for.
+        name: String,
+    },
+    /// A user with that id exists or existed. Draw another id.
+    #[error("the user id {0} is taken")]
+    DuplicateUserId(UserId),
+    /// The user still has keys.
+    #[error("user {0} still has access keys")]
+    DeleteConflict(UserId),
+    /// The owner has no such key, or no longer.
+    #[error("{0} is no access key of that owner")]
+    NoSuchKey(AccessKeyId),
+    /// A key with that id exists or existed. Take the next attempt.
+    #[error("the access key id {0} is taken")]
+    DuplicateId(AccessKeyId),
+    /// The owner has as many keys as it may.
+    #[error("the owner has {0} access keys already")]
+    QuotaExceeded(u32),
+    /// A secret was given out for this signature before.
+    #[error("the request's signature was used before")]
+    SignatureReplayed,
+    /// The account has drawn half of its serial numbers in the generation.
+    #[error("account {account} has used half of its serial numbers in generation {generation}: issue in another")]
+    SerialsExhausted {
+        /// The account.
+        account: Account,
+        /// The generation.
+        generation: Generation,
+    },
+    /// The generation is not registered.
+    #[error("there is no generation {0}")]
+    NoSuchGeneration(Generation),
+    /// A generation's number is used once.
+    #[error("generation {0} exists already")]
+    GenerationExists(Generation),
+    /// Keys are issued under an issuing generation only.
+    #[error("generation {generation} is {state}, not issuing")]
+    NotIssuing {
+        /// The generation.
+        generation: Generation,
+        /// Its state.
+        state: GenerationState,
+    },
+    /// A generation's state goes one way only.
+    #[error("generation {generation} is {from} and can't become {to}")]
+    StateGoesBack {
+        /// The generation.
+        generation: Generation,
+        /// Its state.
+        from: GenerationState,
+        /// The state asked for.
+        to: GenerationState,
+    },
+    /// A setting was fixed at first start and differs from the one asked for.
+    #[error("{0}")]
+    SettingFixed(String),
+    /// The registry could not tell.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+}
+
+/// The registry could not do its work; nothing was changed. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("registry: {kind}: {text}")]
+pub struct Trouble {
+    /// Which reaction it asks for.
+    pub kind: TroubleKind,
+    text: String,
+}
+
+/// Classes of trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TroubleKind {
+    /// Another process or call held the lock for too long.
+    #[error("locked")]
+    Locked,
+    /// No room on the disk.
+    #[error("disk full")]
+    DiskFull,
+    /// The file or its file system can't be written.
+    #[error("read-only")]
+    ReadOnly,
+    /// The file, or its absence, is not what a registry looks like.
+    #[error("damaged")]
+    Damaged,
+    /// One row doesn't read; the text names it.
+    #[error("malformed row")]
+    BadRow,
+    /// The schema was written by another version.
+    #[error("schema")]
+    Schema,
+    /// Anything else of the system's.
+    #[error("i/o")]
+    Io,
+}
+
+impl Trouble {
+    pub(super) fn new(kind: TroubleKind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        let kind = match &error {
+            sqlx::Error::Database(database) => kind_of_code(database.code().as_deref()),
+            sqlx::Error::PoolTimedOut => TroubleKind::Locked,
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => TroubleKind::BadRow,
+            _ => TroubleKind::Io,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<sqlx::Error> for RegistryError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => TroubleKind::DiskFull,
+            std::io::ErrorKind::ReadOnlyFilesystem => TroubleKind::ReadOnly,
+            _ => TroubleKind::Io,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// SQLite's result codes; the low byte of an extended code is its primary code.
+fn kind_of_code(code: Option<&str>) -> TroubleKind {
+    match code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+        Some(5 | 6) => TroubleKind::Locked,
+        Some(8) => TroubleKind::ReadOnly,
+        Some(11 | 26) => TroubleKind::Damaged,
+        Some(13) => TroubleKind::DiskFull,
+        _ => TroubleKind::Io,
+    }
+}

@@ -1,0 +1,187 @@
+//! Generations of master keys: which exist, what they are good for, and their state, which goes one way only.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use rederive_hsm::access_key_id::Generation;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::cells::Cells;
+use super::changes::{self, ChangeKind};
+use super::{Registry, RegistryError, Result};
+
+/// A generation's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenerationRow {
+    /// Its number, used once for ever.
+    pub number: Generation,
+    /// Where it is in its life.
+    pub state: GenerationState,
+    /// `subkey("check-value")` of its master.
+    pub check_value: [u8; 32],
+    /// How its master may be copied.
+    pub class: Class,
+    /// The shares of accounts it is good for.
+    pub shares: RangeInclusive<u16>,
+    /// When it was registered.
+    pub created_at: i64,
+}
+
+/// A generation's life, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GenerationState {
+    /// Announced, nothing issued yet.
+    Pending,
+    /// Keys are issued and verified.
+    Issuing,
+    /// Keys are verified only.
+    Verifying,
+    /// Its keys are refused.
+    Closed,
+}
+
+/// How a master may be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Never leaves its token.
+    Strict,
+    /// May be copied by the token's own means.
+    Copyable,
+    /// May be wrapped for other tokens.
+    Replicable,
+    /// A copy of a replicable master.
+    Replica,
+}
+
+const STATES: [(GenerationState, &str); 4] = [
+    (GenerationState::Pending, "pending"),
+    (GenerationState::Issuing, "issuing"),
+    (GenerationState::Verifying, "verifying"),
+    (GenerationState::Closed, "closed"),
+];
+
+const CLASSES: [(Class, &str); 4] = [
+    (Class::Strict, "strict"),
+    (Class::Copyable, "copyable"),
+    (Class::Replicable, "replicable"),
+    (Class::Replica, "replica"),
+];
+
+impl GenerationState {
+    /// The word for it in configuration, logs and the registry.
+    pub fn as_str(self) -> &'static str {
+        STATES.iter().find(|(state, _)| *state == self).expect("every state has a name").1
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        STATES.iter().find(|(_, name)| *name == text).map(|(state, _)| *state)
+    }
+}
+
+impl fmt::Display for GenerationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Class {
+    /// The word for it in configuration, logs and the registry.
+    pub fn as_str(self) -> &'static str {
+        CLASSES.iter().find(|(class, _)| *class == self).expect("every class has a name").1
+    }
+
+    /// Reads the word.
+    pub fn parse(text: &str) -> Option<Self> {
+        CLASSES.iter().find(|(_, name)| *name == text).map(|(class, _)| *class)
+    }
+}
+
+impl Registry {
+    /// Registers a generation; refuses a number that was used before.
+    pub async fn insert_generation(&self, row: &GenerationRow) -> Result<()> {
+        let mut transaction = self.write().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO generations (number, state, check_value, class, share_first, share_last, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number) DO NOTHING",
+        )
+        .bind(i64::from(row.number.number()))
+        .bind(row.state.as_str())
+        .bind(row.check_value.as_slice())
+        .bind(row.class.as_str())
+        .bind(i64::from(*row.shares.start()))
+        .bind(i64::from(*row.shares.end()))
+        .bind(row.created_at)
+        .execute(&mut *transaction)
+        .await?;
+        if inserted.rows_affected() == 0 {
+            return Err(RegistryError::GenerationExists(row.number));
+        }
+        changes::append(&mut transaction, row.created_at, ChangeKind::GenerationCreated, row.number).await?;
+        append_state(&mut transaction, row.number, row.state, row.created_at).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// All generations, closed ones too, by number.
+    pub async fn generations(&self) -> Result<Vec<GenerationRow>> {
+        let rows = sqlx::query("SELECT * FROM generations ORDER BY number").fetch_all(&self.readers).await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Moves a generation forward in its life. The state it has already is no error and no change.
+    pub async fn set_generation_state(&self, number: Generation, to: GenerationState, at: i64) -> Result<()> {
+        let mut transaction = self.write().await?;
+        let from = state(&mut transaction, number).await?;
+        if to < from {
+            return Err(RegistryError::StateGoesBack { generation: number, from, to });
+        }
+        if to == from {
+            return Ok(());
+        }
+        sqlx::query("UPDATE generations SET state = $1 WHERE number = $2")
+            .bind(to.as_str())
+            .bind(i64::from(number.number()))
+            .execute(&mut *transaction)
+            .await?;
+        append_state(&mut transaction, number, to, at).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// A generation's state inside a transaction.
+pub(super) async fn state(transaction: &mut SqliteConnection, number: Generation) -> Result<GenerationState> {
+    let row = sqlx::query("SELECT number, state FROM generations WHERE number = $1")
+        .bind(i64::from(number.number()))
+        .fetch_optional(transaction)
+        .await?;
+    let row = row.ok_or(RegistryError::NoSuchGeneration(number))?;
+    Cells::of(&row, "generations", "number").word("state", GenerationState::parse)
+}
+
+async fn append_state(
+    transaction: &mut SqliteConnection,
+    number: Generation,
+    state: GenerationState,
+    at: i64,
+) -> Result<()> {
+    let kind = match state {
+        GenerationState::Pending => return Ok(()),
+        GenerationState::Issuing => ChangeKind::GenerationIssuing,
+        GenerationState::Verifying => ChangeKind::GenerationVerifying,
+        GenerationState::Closed => ChangeKind::GenerationClosed,
+    };
+    changes::append(transaction, at, kind, number).await.map(|_| ())
+}
+
+fn read(row: &SqliteRow) -> Result<GenerationRow> {
+    let cells = Cells::of(row, "generations", "number");
+    let share = |column| cells.number(column, |number| u16::try_from(number).ok());
+    Ok(GenerationRow {
+        number: cells.number("number", |number| Generation::new(u8::try_from(number).ok()?))?,
+        state: cells.word("state", GenerationState::parse)?,
+        check_value: cells.hash("check_value")?,
+        class: cells.word("class", Class::parse)?,
+        shares: share("share_first")?..=share("share_last")?,
+        created_at: cells.int("created_at")?,
+    })
+}

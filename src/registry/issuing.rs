@@ -1,0 +1,141 @@
+//! Registering a new access key: quota, uniqueness, replay and serial numbers, all in one transaction.
+
+use rederive_hsm::access_key_id::{AccessKeyId, Fields, Layout};
+use sqlx::{Row, SqliteConnection};
+
+use super::accounts::{self, as_int};
+use super::{GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, generations, keys, users};
+
+/// A key to register. Its generation is the one that its id names.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// The id, from the worker.
+    pub id: AccessKeyId,
+    /// Who it is for.
+    pub owner: Owner,
+    /// The key that signed the request; `None` for an operator's command.
+    pub created_by: Option<AccessKeyId>,
+    /// The signature of the request, good for one secret; `None` for an operator's command.
+    pub signature: Option<UsedSignature>,
+    /// How many keys the owner may have, inactive ones counted.
+    pub quota: u32,
+    /// Now.
+    pub at: i64,
+}
+
+/// A signature that a secret is given out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsedSignature {
+    /// SHA-256 of the signature.
+    pub hash: [u8; 32],
+    /// From when on the signature is too old to be accepted anyway.
+    pub expires_at: i64,
+}
+
+impl Registry {
+    /// Registers a key, active. When it fails nothing has happened; in particular the signature is still good, so
+    /// that [`RegistryError::DuplicateId`] can be answered with the next attempt.
+    pub async fn insert_key(&self, new: &NewKey) -> Result<KeyRow> {
+        let mut transaction = self.write().await?;
+        use_signature(&mut transaction, new).await?;
+        check_generation(&mut transaction, new).await?;
+        check_owner(&mut transaction, &new.owner).await?;
+        check_quota(&mut transaction, new).await?;
+        use_serial(&mut transaction, new).await?;
+        insert(&mut transaction, new).await?;
+        let row = keys::by_id(&mut transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))?;
+        transaction.commit().await?;
+        Ok(row)
+    }
+}
+
+async fn use_signature(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+    let Some(signature) = &new.signature else { return Ok(()) };
+    sqlx::query("DELETE FROM used_signatures WHERE expires_at < $1").bind(new.at).execute(&mut *transaction).await?;
+    let first =
+        sqlx::query("INSERT INTO used_signatures (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
+            .bind(signature.hash.as_slice())
+            .bind(signature.expires_at)
+            .execute(transaction)
+            .await?;
+    match first.rows_affected() {
+        0 => Err(RegistryError::SignatureReplayed),
+        _ => Ok(()),
+    }
+}
+
+async fn check_generation(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+    let generation = new.id.fields().generation();
+    match generations::state(transaction, generation).await? {
+        GenerationState::Issuing => Ok(()),
+        state => Err(RegistryError::NotIssuing { generation, state }),
+    }
+}
+
+async fn check_owner(transaction: &mut SqliteConnection, owner: &Owner) -> Result<()> {
+    let account = owner.account;
+    match &owner.user_id {
+        None if accounts::exists(transaction, account).await? => Ok(()),
+        None => Err(RegistryError::NoSuchAccount(account)),
+        Some(user_id) => match users::by_id(transaction, account, user_id).await? {
+            Some(_) => Ok(()),
+            None => Err(RegistryError::NoSuchUser { account, user: user_id.to_string() }),
+        },
+    }
+}
+
+async fn check_quota(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+    let count: i64 = sqlx::query(
+        "SELECT count(*) FROM access_keys \
+         WHERE account = $1 AND user_id IS NOT DISTINCT FROM $2 AND status <> 'deleted'",
+    )
+    .bind(as_int(new.owner.account))
+    .bind(new.owner.user_id.as_ref().map(UserId::as_str))
+    .fetch_one(transaction)
+    .await?
+    .try_get(0)?;
+    if count < i64::from(new.quota) { Ok(()) } else { Err(RegistryError::QuotaExceeded(new.quota)) }
+}
+
+async fn use_serial(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+    let fields = new.id.fields();
+    let (account, generation) = (new.owner.account, fields.generation());
+    let used: i64 = sqlx::query(
+        "INSERT INTO serials_used (account, generation, count) VALUES ($1, $2, 1) \
+         ON CONFLICT (account, generation) DO UPDATE SET count = serials_used.count + 1 RETURNING count",
+    )
+    .bind(as_int(account))
+    .bind(i64::from(generation.number()))
+    .fetch_one(transaction)
+    .await?
+    .try_get(0)?;
+    if used <= half_of_serials(&fields) { Ok(()) } else { Err(RegistryError::SerialsExhausted { account, generation }) }
+}
+
+/// Beyond half, collisions make issuing slow and ids worth guessing.
+fn half_of_serials(fields: &Fields) -> i64 {
+    let layout = match fields {
+        Fields::Account { .. } => Layout::Account,
+        Fields::Opaque { .. } => Layout::Opaque,
+    };
+    1 << (layout.serial_bits() - 1)
+}
+
+async fn insert(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+    let inserted = sqlx::query(
+        "INSERT INTO access_keys (id, account, user_id, generation, status, created_at, created_by, status_changed_at) \
+         VALUES ($1, $2, $3, $4, 'active', $5, $6, $5) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(new.id.as_str())
+    .bind(as_int(new.owner.account))
+    .bind(new.owner.user_id.as_ref().map(UserId::as_str))
+    .bind(i64::from(new.id.fields().generation().number()))
+    .bind(new.at)
+    .bind(new.created_by.as_ref().map(AccessKeyId::as_str))
+    .execute(transaction)
+    .await?;
+    match inserted.rows_affected() {
+        0 => Err(RegistryError::DuplicateId(new.id)),
+        _ => Ok(()),
+    }
+}

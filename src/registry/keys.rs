@@ -1,0 +1,226 @@
+//! Access keys: their rows and their status. What is deleted stays as a tombstone.
+
+use std::fmt;
+
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::accounts::as_int;
+use super::cells::Cells;
+use super::changes::{self, ChangeKind};
+use super::{Page, Registry, RegistryError, Result, UserId, user_arn};
+
+/// Who a key belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The account.
+    pub account: Account,
+    /// The user; `None` for the account's root.
+    pub user_id: Option<UserId>,
+}
+
+/// A key's row, joined with its user's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRow {
+    /// The access key id.
+    pub id: AccessKeyId,
+    /// The account it belongs to.
+    pub account: Account,
+    /// The user it belongs to; `None` for a root key.
+    pub user: Option<KeyUser>,
+    /// The generation whose master derives its secret.
+    pub generation: Generation,
+    /// Whether it is good.
+    pub status: KeyStatus,
+    /// When it was created.
+    pub created_at: i64,
+    /// The key that signed the request for it; `None` for an operator's command.
+    pub created_by: Option<AccessKeyId>,
+    /// When its status changed last, or when it was created.
+    pub status_changed_at: i64,
+    /// Its last use that is on record.
+    pub last_used: Option<LastUsed>,
+}
+
+/// What a key's row knows of its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in UserRow")]
+pub struct KeyUser {
+    pub user_id: UserId,
+    pub name: String,
+    pub path: String,
+}
+
+/// The status of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyStatus {
+    /// Good.
+    Active,
+    /// Refused until it is active again.
+    Inactive,
+    /// Refused for ever.
+    Deleted,
+}
+
+/// A key's last use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct LastUsed {
+    pub at: i64,
+    pub service: String,
+    pub region: String,
+}
+
+/// Every key that is not active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DenyList {
+    /// The number of the newest change that it holds.
+    pub as_of: i64,
+    /// The ids, in no order to rely on.
+    pub ids: Vec<AccessKeyId>,
+    /// Rows whose id doesn't read, for the operator. No request can carry such an id.
+    pub malformed: Vec<String>,
+}
+
+const STATUSES: [(KeyStatus, &str); 3] =
+    [(KeyStatus::Active, "active"), (KeyStatus::Inactive, "inactive"), (KeyStatus::Deleted, "deleted")];
+
+impl KeyStatus {
+    fn as_str(self) -> &'static str {
+        STATUSES.iter().find(|(status, _)| *status == self).expect("every status has a name").1
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        STATUSES.iter().find(|(_, name)| *name == text).map(|(status, _)| *status)
+    }
+
+    fn change(self) -> ChangeKind {
+        match self {
+            Self::Active => ChangeKind::KeyActivated,
+            Self::Inactive => ChangeKind::KeyDeactivated,
+            Self::Deleted => ChangeKind::KeyDeleted,
+        }
+    }
+}
+
+impl fmt::Display for KeyStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl KeyRow {
+    /// Who it belongs to.
+    pub fn owner(&self) -> Owner {
+        Owner { account: self.account, user_id: self.user.as_ref().map(|user| user.user_id.clone()) }
+    }
+
+    /// The ARN of who it belongs to.
+    pub fn arn(&self) -> String {
+        match &self.user {
+            None => format!("arn:aws:iam::{}:root", self.account),
+            Some(user) => user_arn(self.account, &user.path, &user.name),
+        }
+    }
+}
+
+const SELECT: &str = "SELECT k.*, u.name AS user_name, u.path AS user_path FROM access_keys k \
+                      LEFT JOIN users u ON u.user_id = k.user_id";
+
+impl Registry {
+    /// The row of an id, a deleted key's too; `None` if the id was never issued.
+    pub async fn key(&self, id: &AccessKeyId) -> Result<Option<KeyRow>> {
+        by_id(&mut *self.readers.acquire().await?, id).await
+    }
+
+    /// The keys of an owner that are not deleted, ordered by id, those after the id `after` only.
+    pub async fn keys(&self, owner: &Owner, after: Option<&AccessKeyId>, limit: u32) -> Result<Page<KeyRow>> {
+        let rows = sqlx::query(&format!(
+            "{SELECT} WHERE k.account = $1 AND k.user_id IS NOT DISTINCT FROM $2 AND k.status <> 'deleted' \
+             AND k.id > $3 ORDER BY k.id LIMIT $4"
+        ))
+        .bind(as_int(owner.account))
+        .bind(owner.user_id.as_ref().map(UserId::as_str))
+        .bind(after.map_or("", AccessKeyId::as_str))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+    }
+
+    /// Changes the status of an owner's key, returns the number of the change, or `None` if it has that status already.
+    ///
+    /// Deleted is final: to an owner, a deleted key is no key. Numbers tell the order in which changes were made.
+    pub async fn set_key_status(
+        &self,
+        id: &AccessKeyId,
+        owner: &Owner,
+        status: KeyStatus,
+        at: i64,
+    ) -> Result<Option<i64>> {
+        let mut transaction = self.write().await?;
+        let row = by_id(&mut transaction, id).await?;
+        let theirs = row.filter(|row| row.owner() == *owner && row.status != KeyStatus::Deleted);
+        let before = theirs.ok_or(RegistryError::NoSuchKey(*id))?.status;
+        if before == status {
+            return Ok(None);
+        }
+        sqlx::query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
+            .bind(status.as_str())
+            .bind(at)
+            .bind(id.as_str())
+            .execute(&mut *transaction)
+            .await?;
+        let seq = changes::append(&mut transaction, at, status.change(), id).await?;
+        transaction.commit().await?;
+        Ok(Some(seq))
+    }
+
+    /// Every key that is not active, with the number of the newest change that was looked at.
+    pub async fn denied_keys(&self) -> Result<DenyList> {
+        let mut snapshot = self.readers.begin().await?;
+        let as_of = changes::last(&mut snapshot).await?;
+        let rows = sqlx::query("SELECT id FROM access_keys WHERE status <> 'active'").fetch_all(&mut *snapshot).await?;
+        let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), malformed: Vec::new() };
+        for row in &rows {
+            let id: String = row.try_get_unchecked(0).unwrap_or_else(|_| "unreadable".into());
+            match AccessKeyId::parse(id.as_bytes()) {
+                Some(id) => list.ids.push(id),
+                None => list.malformed.push(format!("access_keys {id:?}: not an access key id")),
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// The row of an id, as the connection sees it.
+pub(super) async fn by_id(connection: &mut SqliteConnection, id: &AccessKeyId) -> Result<Option<KeyRow>> {
+    let row = sqlx::query(&format!("{SELECT} WHERE k.id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
+    row.as_ref().map(read).transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<KeyRow> {
+    let cells = Cells::of(row, "access_keys", "id");
+    Ok(KeyRow {
+        id: cells.word("id", |text| AccessKeyId::parse(text.as_bytes()))?,
+        account: cells.number("account", Account::new)?,
+        user: read_user(&cells)?,
+        generation: cells.number("generation", |number| Generation::new(u8::try_from(number).ok()?))?,
+        status: cells.word("status", KeyStatus::parse)?,
+        created_at: cells.int("created_at")?,
+        created_by: cells.optional_word("created_by", |text| AccessKeyId::parse(text.as_bytes()))?,
+        status_changed_at: cells.int("status_changed_at")?,
+        last_used: read_last_used(&cells)?,
+    })
+}
+
+fn read_user(cells: &Cells<'_>) -> Result<Option<KeyUser>> {
+    let Some(user_id) = cells.optional_word("user_id", UserId::parse)? else { return Ok(None) };
+    Ok(Some(KeyUser { user_id, name: cells.text("user_name")?, path: cells.text("user_path")? }))
+}
+
+fn read_last_used(cells: &Cells<'_>) -> Result<Option<LastUsed>> {
+    let Some(at) = cells.optional_int("last_used_at")? else { return Ok(None) };
+    Ok(Some(LastUsed { at, service: cells.text("last_used_service")?, region: cells.text("last_used_region")? }))
+}

@@ -1,0 +1,189 @@
+//! Users of an account. A deleted one stays as a tombstone, so that its id is never given out again.
+
+use rederive_hsm::access_key_id::Account;
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::accounts::{self, as_int};
+use super::cells::Cells;
+use super::changes::{self, ChangeKind};
+use super::{Page, Registry, RegistryError, Result, UserId};
+
+/// A user to create.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// A fresh one; [`RegistryError::DuplicateUserId`] asks for another.
+    pub user_id: UserId,
+    /// The account it belongs to.
+    pub account: Account,
+    /// Unique in the account, without regard to ASCII case.
+    pub name: String,
+    /// `/` or `/…/`.
+    pub path: String,
+    /// In the order given.
+    pub tags: Vec<Tag>,
+    /// Now.
+    pub at: i64,
+}
+
+/// A user's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in NewUser")]
+pub struct UserRow {
+    pub user_id: UserId,
+    pub account: Account,
+    pub name: String,
+    pub path: String,
+    pub tags: Vec<Tag>,
+    pub created_at: i64,
+}
+
+/// A tag as IAM has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "a key and its value")]
+pub struct Tag {
+    pub key: String,
+    pub value: String,
+}
+
+/// `arn:aws:iam::ACCOUNT:user/PATH/NAME`.
+pub fn user_arn(account: Account, path: &str, name: &str) -> String {
+    format!("arn:aws:iam::{account}:user{path}{name}")
+}
+
+impl UserRow {
+    /// The user's ARN.
+    pub fn arn(&self) -> String {
+        user_arn(self.account, &self.path, &self.name)
+    }
+}
+
+impl Registry {
+    /// Creates a user.
+    pub async fn create_user(&self, new: &NewUser) -> Result<UserRow> {
+        let mut transaction = self.write().await?;
+        if !accounts::exists(&mut transaction, new.account).await? {
+            return Err(RegistryError::NoSuchAccount(new.account));
+        }
+        if by_name(&mut transaction, new.account, &new.name).await?.is_some() {
+            return Err(RegistryError::UserExists { account: new.account, name: new.name.clone() });
+        }
+        insert(&mut transaction, new).await?;
+        changes::append(&mut transaction, new.at, ChangeKind::UserCreated, &new.user_id).await?;
+        transaction.commit().await?;
+        let NewUser { user_id, account, name, path, tags, at } = new.clone();
+        Ok(UserRow { user_id, account, name, path, tags, created_at: at })
+    }
+
+    /// The user of that name, in upper or lower case.
+    pub async fn user_by_name(&self, account: Account, name: &str) -> Result<UserRow> {
+        let found = by_name(&mut *self.readers.acquire().await?, account, name).await?;
+        found.ok_or_else(|| RegistryError::NoSuchUser { account, user: name.into() })
+    }
+
+    /// The user with that id.
+    pub async fn user_by_id(&self, account: Account, user_id: &UserId) -> Result<UserRow> {
+        let found = by_id(&mut *self.readers.acquire().await?, account, user_id).await?;
+        found.ok_or_else(|| RegistryError::NoSuchUser { account, user: user_id.to_string() })
+    }
+
+    /// The users of an account whose path begins with `path_prefix`, ordered by lower-case name, those after the name
+    /// `after` only.
+    pub async fn users(
+        &self,
+        account: Account,
+        path_prefix: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<UserRow>> {
+        let rows = sqlx::query(
+            "SELECT * FROM users WHERE account = $1 AND deleted_at IS NULL AND lower(name) > lower($2) \
+             AND substr(path, 1, length($3)) = $3 ORDER BY lower(name) LIMIT $4",
+        )
+        .bind(as_int(account))
+        .bind(after.unwrap_or(""))
+        .bind(path_prefix)
+        .bind(i64::from(limit) + 1)
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+    }
+
+    /// Deletes a user; refuses while it has keys, active or not.
+    pub async fn delete_user(&self, account: Account, user_id: &UserId, at: i64) -> Result<()> {
+        let mut transaction = self.write().await?;
+        let gone =
+            sqlx::query("UPDATE users SET deleted_at = $1 WHERE user_id = $2 AND account = $3 AND deleted_at IS NULL")
+                .bind(at)
+                .bind(user_id.as_str())
+                .bind(as_int(account))
+                .execute(&mut *transaction)
+                .await?;
+        if gone.rows_affected() == 0 {
+            return Err(RegistryError::NoSuchUser { account, user: user_id.to_string() });
+        }
+        let keys = sqlx::query("SELECT 1 FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted'")
+            .bind(as_int(account))
+            .bind(user_id.as_str());
+        if keys.fetch_optional(&mut *transaction).await?.is_some() {
+            return Err(RegistryError::DeleteConflict(user_id.clone()));
+        }
+        changes::append(&mut transaction, at, ChangeKind::UserDeleted, user_id).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+async fn insert(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()> {
+    let inserted = sqlx::query(
+        "INSERT INTO users (user_id, account, name, path, tags, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (user_id) DO NOTHING",
+    )
+    .bind(new.user_id.as_str())
+    .bind(as_int(new.account))
+    .bind(&new.name)
+    .bind(&new.path)
+    .bind(serde_json::to_string(&new.tags).expect("pairs of strings are JSON"))
+    .bind(new.at)
+    .execute(transaction)
+    .await?;
+    match inserted.rows_affected() {
+        0 => Err(RegistryError::DuplicateUserId(new.user_id.clone())),
+        _ => Ok(()),
+    }
+}
+
+async fn by_name(connection: &mut SqliteConnection, account: Account, name: &str) -> Result<Option<UserRow>> {
+    let row = sqlx::query("SELECT * FROM users WHERE account = $1 AND lower(name) = lower($2) AND deleted_at IS NULL")
+        .bind(as_int(account))
+        .bind(name)
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// The user with that id, as the connection sees it; `None` for a deleted one.
+pub(super) async fn by_id(
+    connection: &mut SqliteConnection,
+    account: Account,
+    user_id: &UserId,
+) -> Result<Option<UserRow>> {
+    let row = sqlx::query("SELECT * FROM users WHERE account = $1 AND user_id = $2 AND deleted_at IS NULL")
+        .bind(as_int(account))
+        .bind(user_id.as_str())
+        .fetch_optional(connection)
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+fn read(row: &SqliteRow) -> Result<UserRow> {
+    let cells = Cells::of(row, "users", "user_id");
+    Ok(UserRow {
+        user_id: cells.word("user_id", UserId::parse)?,
+        account: cells.number("account", Account::new)?,
+        name: cells.text("name")?,
+        path: cells.text("path")?,
+        tags: cells.word("tags", |text| serde_json::from_str(text).ok())?,
+        created_at: cells.int("created_at")?,
+    })
+}

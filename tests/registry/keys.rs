@@ -1,0 +1,289 @@
+//! Issuing, status, lists, and what stays behind.
+
+use std::collections::HashSet;
+
+use rederive::registry::{
+    ChangeKind, GenerationState, KeyStatus, KeyUse, LastUsed, NewKey, Owner, RegistryError, TroubleKind, UsedSignature,
+};
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
+
+use super::{Place, account, generation, id, id_in, new_key, root};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_at_once_get_two_keys() {
+    let place = Place::new().await;
+    for owner in [root(), place.user("alice").await] {
+        let base = if owner.user_id.is_some() { 100 } else { 200 };
+        let tasks: Vec<_> = (0..16)
+            .map(|n| {
+                let (registry, new) = (place.registry.clone(), new_key(id(base + n), &owner));
+                tokio::spawn(async move { registry.insert_key(&new).await })
+            })
+            .collect();
+        let mut made = 0;
+        for task in tasks {
+            match task.await.expect("no panic") {
+                Ok(_) => made += 1,
+                Err(RegistryError::QuotaExceeded(2)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(made, 2);
+        assert_eq!(place.registry.keys(&owner, None, 10).await.expect("lists").items.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn inactive_keys_count_and_deleted_ones_do_not() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    place.registry.insert_key(&new_key(id(1), &alice)).await.expect("first");
+    place.registry.insert_key(&new_key(id(2), &alice)).await.expect("second");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Inactive, 30).await.expect("inactive");
+    let third = place.registry.insert_key(&new_key(id(3), &alice)).await;
+    assert!(matches!(third, Err(RegistryError::QuotaExceeded(2))), "{third:?}");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 31).await.expect("deleted");
+    place.registry.insert_key(&new_key(id(3), &alice)).await.expect("room again");
+}
+
+#[tokio::test]
+async fn a_taken_id_is_never_taken_again() {
+    let place = Place::new().await;
+    let (alice, bob) = (place.user("alice").await, place.user("bob").await);
+    place.registry.insert_key(&new_key(id(1), &alice)).await.expect("first");
+    let again = place.registry.insert_key(&new_key(id(1), &bob)).await;
+    assert!(matches!(again, Err(RegistryError::DuplicateId(_))), "{again:?}");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 30).await.expect("deleted");
+    for owner in [&alice, &bob] {
+        let again = place.registry.insert_key(&new_key(id(1), owner)).await;
+        assert!(matches!(again, Err(RegistryError::DuplicateId(_))), "{again:?}");
+    }
+    let tombstone = place.registry.key(&id(1)).await.expect("reads").expect("stays");
+    assert_eq!((tombstone.status, tombstone.owner()), (KeyStatus::Deleted, alice));
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_no_key_to_its_owner() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 30).await.expect("deleted");
+    for status in [KeyStatus::Active, KeyStatus::Inactive, KeyStatus::Deleted] {
+        let raised = place.registry.set_key_status(&id(1), &alice, status, 31).await;
+        assert!(matches!(raised, Err(RegistryError::NoSuchKey(_))), "{raised:?}");
+    }
+    assert!(place.registry.keys(&alice, None, 10).await.expect("lists").items.is_empty());
+}
+
+#[tokio::test]
+async fn only_the_owner_changes_a_key() {
+    let place = Place::new().await;
+    let (alice, bob) = (place.user("alice").await, place.user("bob").await);
+    place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
+    let stranger = Owner { account: Account::new(1).expect("a number"), user_id: None };
+    for other in [&bob, &root(), &stranger] {
+        let changed = place.registry.set_key_status(&id(1), other, KeyStatus::Inactive, 30).await;
+        assert!(matches!(changed, Err(RegistryError::NoSuchKey(_))), "{changed:?}");
+    }
+    let changed = place.registry.set_key_status(&id(1), &alice, KeyStatus::Inactive, 30).await;
+    assert!(matches!(changed, Ok(Some(_))), "{changed:?}");
+    let same = place.registry.set_key_status(&id(1), &alice, KeyStatus::Inactive, 31).await;
+    assert!(matches!(same, Ok(None)), "{same:?}");
+}
+
+#[tokio::test]
+async fn a_signature_gives_one_secret() {
+    let place = Place::new().await;
+    let signature = Some(UsedSignature { hash: [1; 32], expires_at: 320 });
+    let signed = |serial, owner: &Owner, at| NewKey { signature, at, ..new_key(id(serial), owner) };
+    let (alice, bob) = (place.user("alice").await, place.user("bob").await);
+    place.registry.insert_key(&new_key(id(9), &bob)).await.expect("made");
+
+    let collision = place.registry.insert_key(&signed(9, &alice, 20)).await;
+    assert!(matches!(collision, Err(RegistryError::DuplicateId(_))), "{collision:?}");
+    place.registry.insert_key(&signed(1, &alice, 20)).await.expect("a collision leaves the signature good");
+    for (owner, at) in [(&alice, 21), (&bob, 320)] {
+        let replayed = place.registry.insert_key(&signed(2, owner, at)).await;
+        assert!(matches!(replayed, Err(RegistryError::SignatureReplayed)), "{replayed:?}");
+    }
+    place.registry.insert_key(&signed(2, &bob, 321)).await.expect("forgotten when it is too old anyway");
+}
+
+#[tokio::test]
+async fn keys_need_an_issuing_generation_and_a_live_owner() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    let unknown = place.registry.insert_key(&new_key(id_in(1, 1), &alice)).await;
+    assert!(matches!(unknown, Err(RegistryError::NoSuchGeneration(_))), "{unknown:?}");
+    place.registry.insert_generation(&generation(1, GenerationState::Pending)).await.expect("made");
+    let number = Generation::new(1).expect("7 bits");
+    for (serial, state, good) in [
+        (1, GenerationState::Pending, false),
+        (2, GenerationState::Issuing, true),
+        (3, GenerationState::Verifying, false),
+        (4, GenerationState::Closed, false),
+    ] {
+        place.registry.set_generation_state(number, state, 30).await.expect("forward");
+        let made = place.registry.insert_key(&new_key(id_in(1, serial), &alice)).await;
+        assert!(if good { made.is_ok() } else { matches!(made, Err(RegistryError::NotIssuing { .. })) }, "{made:?}");
+    }
+
+    let bob = place.user("bob").await;
+    place.registry.delete_user(account(), bob.user_id.as_ref().expect("a user"), 40).await.expect("deleted");
+    let gone = place.registry.insert_key(&new_key(id(1), &bob)).await;
+    assert!(matches!(gone, Err(RegistryError::NoSuchUser { .. })), "{gone:?}");
+    let elsewhere = Owner { account: Account::new(1).expect("a number"), user_id: None };
+    let nowhere = place.registry.insert_key(&new_key(id(1), &elsewhere)).await;
+    assert!(matches!(nowhere, Err(RegistryError::NoSuchAccount(_))), "{nowhere:?}");
+    let wrong = Owner { account: elsewhere.account, ..alice };
+    let mixed = place.registry.insert_key(&new_key(id(1), &wrong)).await;
+    assert!(matches!(mixed, Err(RegistryError::NoSuchUser { .. })), "{mixed:?}");
+}
+
+#[tokio::test]
+async fn half_of_the_serials_is_the_end() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
+    place.vandalise("UPDATE serials_used SET count = (1 << 19) - 1").await;
+    place.registry.insert_key(&new_key(id(2), &alice)).await.expect("the last one");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 30).await.expect("deleted");
+    let beyond = place.registry.insert_key(&new_key(id(3), &alice)).await;
+    assert!(matches!(beyond, Err(RegistryError::SerialsExhausted { .. })), "{beyond:?}");
+}
+
+#[tokio::test]
+async fn a_row_tells_whose_key_it_is() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    place.registry.insert_key(&new_key(id(1), &root())).await.expect("root key");
+    let made = NewKey { created_by: Some(id(1)), ..new_key(id(2), &alice) };
+    let made = place.registry.insert_key(&made).await.expect("user key");
+    let read = place.registry.key(&id(2)).await.expect("reads").expect("is there");
+    assert_eq!(made, read);
+    assert_eq!(read.arn(), "arn:aws:iam::123456789012:user/alice");
+    assert_eq!((read.owner(), read.created_by, read.created_at), (alice, Some(id(1)), 20));
+    let of_root = place.registry.key(&id(1)).await.expect("reads").expect("is there");
+    assert_eq!((of_root.arn().as_str(), of_root.user), ("arn:aws:iam::123456789012:root", None));
+    assert_eq!(place.registry.key(&id(3)).await.expect("reads"), None);
+}
+
+#[tokio::test]
+async fn lists_come_in_pages() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    for serial in 1..=5 {
+        let new = NewKey { quota: 9, ..new_key(id(serial), &alice) };
+        place.registry.insert_key(&new).await.expect("made");
+    }
+    let mut seen: Vec<AccessKeyId> = Vec::new();
+    loop {
+        let page = place.registry.keys(&alice, seen.last(), 2).await.expect("lists");
+        seen.extend(page.items.iter().map(|row| row.id));
+        if !page.truncated {
+            break;
+        }
+        assert_eq!(page.items.len(), 2);
+    }
+    assert_eq!(seen.iter().collect::<HashSet<_>>().len(), 5);
+    assert_eq!(seen.len(), 5);
+}
+
+#[tokio::test]
+async fn the_latest_use_stays() {
+    let place = Place::new().await;
+    place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
+    let used = |at, service: &str| KeyUse {
+        id: id(1),
+        used: LastUsed { at, service: service.into(), region: "local".into() },
+    };
+    let unknown = KeyUse { id: id(2), ..used(1, "s3") };
+    place.registry.record_last_used(&[used(50, "s3"), used(40, "iam"), unknown]).await.expect("recorded");
+    let read = place.registry.key(&id(1)).await.expect("reads").expect("is there");
+    assert_eq!(read.last_used, Some(used(50, "s3").used));
+}
+
+#[tokio::test]
+async fn the_deny_list_is_what_is_not_active() {
+    let place = Place::new().await;
+    for (serial, status) in [(1, KeyStatus::Active), (2, KeyStatus::Inactive), (3, KeyStatus::Deleted)] {
+        let new = NewKey { quota: 9, ..new_key(id(serial), &root()) };
+        place.registry.insert_key(&new).await.expect("made");
+        place.registry.set_key_status(&id(serial), &root(), status, 30).await.expect("set");
+    }
+    let list = place.registry.denied_keys().await.expect("lists");
+    assert_eq!(list.ids.into_iter().collect::<HashSet<_>>(), HashSet::from([id(2), id(3)]));
+    assert_eq!(list.as_of, place.registry.last_change().await.expect("counts"));
+    assert!(list.malformed.is_empty());
+
+    place.registry.set_key_status(&id(2), &root(), KeyStatus::Active, 31).await.expect("active again");
+    let newer = place.registry.changes_since(list.as_of, 9).await.expect("lists");
+    assert_eq!(newer.len(), 1);
+    assert_eq!((newer[0].kind, newer[0].subject.as_str()), (ChangeKind::KeyActivated, id(2).as_str()));
+}
+
+#[tokio::test]
+async fn a_malformed_row_is_trouble_that_names_it() {
+    for (column, value) in
+        [("status", "'lost'"), ("generation", "200"), ("account", "-1"), ("created_at", "'noon'"), ("user_id", "'x'")]
+    {
+        let place = Place::new().await;
+        place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
+        place.registry.insert_key(&new_key(id(2), &root())).await.expect("made");
+        place.vandalise(&format!("UPDATE access_keys SET {column} = {value} WHERE id = '{}'", id(1))).await;
+        match place.registry.key(&id(1)).await {
+            Err(RegistryError::Trouble(trouble)) => {
+                assert_eq!(trouble.kind, TroubleKind::BadRow);
+                let text = trouble.to_string();
+                assert!(text.contains(id(1).as_str()) && text.contains(column), "{text}");
+            }
+            other => panic!("{column}: {other:?}"),
+        }
+        place.registry.key(&id(2)).await.expect("the other row is fine").expect("and there");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_id_does_not_hide_the_others_from_the_deny_list() {
+    let place = Place::new().await;
+    place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
+    place.registry.insert_key(&new_key(id(2), &root())).await.expect("made");
+    place.vandalise(&format!("UPDATE access_keys SET id = 'nonsense', status = 'lost' WHERE id = '{}'", id(1))).await;
+    place.registry.set_key_status(&id(2), &root(), KeyStatus::Inactive, 30).await.expect("set");
+    let list = place.registry.denied_keys().await.expect("lists");
+    assert_eq!(list.ids, [id(2)]);
+    assert_eq!(list.malformed.len(), 1);
+    assert!(list.malformed[0].contains("nonsense"), "{:?}", list.malformed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_numbered_without_gaps() {
+    let place = Place::new().await;
+    let before = place.registry.last_change().await.expect("counts");
+    let tasks: Vec<_> = (0..16)
+        .map(|n| {
+            let registry = place.registry.clone();
+            tokio::spawn(async move {
+                for serial in n * 10..n * 10 + 5 {
+                    let new = NewKey { quota: 100, ..new_key(id(serial), &root()) };
+                    registry.insert_key(&new).await.expect("made");
+                    let taken = registry.insert_key(&new).await;
+                    assert!(matches!(taken, Err(RegistryError::DuplicateId(_))));
+                    registry.set_key_status(&id(serial), &root(), KeyStatus::Inactive, 30).await.expect("set");
+                    registry.set_key_status(&id(serial), &root(), KeyStatus::Deleted, 31).await.expect("set");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    let mut seqs = Vec::new();
+    while let Some(last) = place.registry.changes_since(before + seqs.len() as i64, 7).await.expect("lists").last() {
+        let from = seqs.last().copied().unwrap_or(before);
+        seqs.extend(from + 1..=last.seq);
+    }
+    let all = place.registry.changes_since(before, 1000).await.expect("lists");
+    assert_eq!(all.iter().map(|change| change.seq).collect::<Vec<_>>(), seqs);
+    assert_eq!(seqs, (before + 1..=before + 160).collect::<Vec<_>>());
+}

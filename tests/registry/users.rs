@@ -1,0 +1,95 @@
+//! Users.
+
+use rederive::registry::{ChangeKind, KeyStatus, NewUser, RegistryError, Tag, UserId};
+use rederive_hsm::access_key_id::Account;
+
+use super::{Place, account, id, new_key, new_user};
+
+#[tokio::test]
+async fn a_user_is_found_by_name_and_by_id() {
+    let place = Place::new().await;
+    let tags = vec![Tag { key: "team".into(), value: "\"red\" & ünlikely".into() }];
+    let new = NewUser { tags, ..new_user("Alice", "/a/b/") };
+    let made = place.registry.create_user(&new).await.expect("made");
+    assert_eq!(place.registry.user_by_name(account(), "aLICE").await.expect("found"), made);
+    assert_eq!(place.registry.user_by_id(account(), &new.user_id).await.expect("found"), made);
+    assert_eq!((made.tags.clone(), made.arn()), (new.tags, "arn:aws:iam::123456789012:user/a/b/Alice".to_owned()));
+
+    let elsewhere = Account::new(1).expect("a number");
+    let absent = place.registry.user_by_name(elsewhere, "Alice").await;
+    assert!(matches!(absent, Err(RegistryError::NoSuchUser { .. })), "{absent:?}");
+    let absent = place.registry.user_by_id(elsewhere, &new.user_id).await;
+    assert!(matches!(absent, Err(RegistryError::NoSuchUser { .. })), "{absent:?}");
+}
+
+#[tokio::test]
+async fn names_are_unique_without_regard_to_case_and_ids_for_ever() {
+    let place = Place::new().await;
+    let first = place.registry.create_user(&new_user("alice", "/")).await.expect("made");
+    let twin = place.registry.create_user(&new_user("ALICE", "/other/")).await;
+    assert!(matches!(twin, Err(RegistryError::UserExists { .. })), "{twin:?}");
+    place.registry.delete_user(account(), &first.user_id, 30).await.expect("deleted");
+    place.registry.create_user(&new_user("ALICE", "/")).await.expect("the name is free");
+    let reused = NewUser { user_id: first.user_id.clone(), ..new_user("carol", "/") };
+    let reused = place.registry.create_user(&reused).await;
+    assert!(matches!(reused, Err(RegistryError::DuplicateUserId(_))), "{reused:?}");
+    let homeless = NewUser { account: Account::new(1).expect("a number"), ..new_user("dave", "/") };
+    let homeless = place.registry.create_user(&homeless).await;
+    assert!(matches!(homeless, Err(RegistryError::NoSuchAccount(_))), "{homeless:?}");
+}
+
+#[tokio::test]
+async fn a_user_with_keys_stays() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    let user_id = alice.user_id.clone().expect("a user");
+    place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
+    for status in [KeyStatus::Active, KeyStatus::Inactive] {
+        place.registry.set_key_status(&id(1), &alice, status, 30).await.expect("set");
+        let held = place.registry.delete_user(account(), &user_id, 31).await;
+        assert!(matches!(held, Err(RegistryError::DeleteConflict(_))), "{held:?}");
+        place.registry.user_by_id(account(), &user_id).await.expect("still there");
+    }
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 32).await.expect("deleted");
+    place.registry.delete_user(account(), &user_id, 33).await.expect("nothing holds it now");
+    let again = place.registry.delete_user(account(), &user_id, 34).await;
+    assert!(matches!(again, Err(RegistryError::NoSuchUser { .. })), "{again:?}");
+    let tombstone = place.registry.key(&id(1)).await.expect("reads").expect("stays");
+    assert_eq!(tombstone.arn(), "arn:aws:iam::123456789012:user/alice");
+    let last = place.registry.changes_since(0, 100).await.expect("lists").pop().expect("some");
+    assert_eq!((last.kind, last.subject), (ChangeKind::UserDeleted, user_id.to_string()));
+}
+
+#[tokio::test]
+async fn lists_go_by_name_and_path() {
+    let place = Place::new().await;
+    for (name, path) in [("bob", "/a/"), ("Alice", "/a/b/"), ("dave", "/A/"), ("carol", "/"), ("Eve", "/a/b/")] {
+        place.registry.create_user(&new_user(name, path)).await.expect("made");
+    }
+    for (prefix, after, limit, names, truncated) in [
+        ("/", None, 10, vec!["Alice", "bob", "carol", "dave", "Eve"], false),
+        ("/", None, 2, vec!["Alice", "bob"], true),
+        ("/", Some("BOB"), 2, vec!["carol", "dave"], true),
+        ("/", Some("dave"), 1, vec!["Eve"], false),
+        ("/a/", None, 10, vec!["Alice", "bob", "Eve"], false),
+        ("/a/b", Some("alice"), 10, vec!["Eve"], false),
+        ("/%/", None, 10, vec![], false),
+    ] {
+        let page = place.registry.users(account(), prefix, after, limit).await.expect("lists");
+        let found: Vec<_> = page.items.iter().map(|user| user.name.as_str()).collect();
+        assert_eq!((found, page.truncated), (names, truncated), "{prefix} after {after:?}");
+    }
+}
+
+#[test]
+fn user_ids_have_one_shape() {
+    let id = UserId::random().expect("random bytes");
+    assert_eq!(UserId::parse(id.as_str()), Some(id.clone()));
+    assert_ne!(UserId::random().expect("random bytes"), id);
+    for wrong in
+        ["", "AIDA", "AKIAAAAAAAAAAAAAAAAAA", "AIDAAAAAAAAAAAAAAAAA", "AIDAAAAAAAAAAAAAAAAA1", "AIDAaAAAAAAAAAAAAAAAA"]
+    {
+        assert_eq!(UserId::parse(wrong), None, "{wrong}");
+    }
+    assert!(UserId::parse("AIDAAAAAAAAAAAAAAAAAA").is_some());
+}
