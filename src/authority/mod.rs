@@ -1,1 +1,169 @@
 //! Decisions: verify a request, issue a key, deny one.
+//!
+//! The authority owns what a decision needs: the registry, the worker of the token, the deny list, the generations, the
+//! clock and the caches. [`Authority::verify`] shows the steps of a verification; the pure ones are in [`crate::sigv4`].
+
+mod clock;
+mod deny_list;
+mod follow;
+mod generations;
+mod issue;
+mod last_used;
+mod principals;
+mod regions;
+mod signing_keys;
+mod verify;
+
+pub use clock::Clock;
+pub use follow::{Followed, prepare};
+pub use generations::worker_view;
+pub use issue::RootKey;
+pub use verify::{Accepted, BadCall, CannotDecide, Expected, NotAccepted};
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use rederive_hsm::access_key_id::{AccessKeyId, Layout, Prefixes};
+use rederive_hsm::client::{Hsm, Status};
+use rederive_hsm::config::WorkerConfig;
+
+use crate::registry::Registry;
+use deny_list::DenyList;
+use generations::Generations;
+use last_used::Uses;
+use principals::Principals;
+use regions::Regions;
+use signing_keys::SigningKeys;
+
+/// How a node decides.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Services it verifies for; `*` for any.
+    pub services: Vec<String>,
+    /// Regions it serves; `*` for any.
+    pub regions: Vec<String>,
+    /// Signing keys that are kept.
+    pub signing_keys: usize,
+    /// Keys whose owners are kept in memory.
+    pub principals: usize,
+    /// How old the deny list may be, in seconds.
+    pub max_staleness: i64,
+    /// Keys a user may have.
+    pub keys_per_user: u32,
+    /// How long the worker may take.
+    pub deadline: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            services: vec!["*".into()],
+            regions: vec!["*".into()],
+            signing_keys: 100_000,
+            principals: 100_000,
+            max_staleness: 60,
+            keys_per_user: 2,
+            deadline: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Decides for one node.
+pub struct Authority {
+    hsm: Hsm,
+    registry: Registry,
+    policy: Policy,
+    prefixes: Prefixes,
+    layout: Layout,
+    clock: Clock,
+    worker: WorkerConfig,
+    generations: RwLock<Arc<Generations>>,
+    denied: DenyList,
+    principals: Principals,
+    signing_keys: SigningKeys,
+    regions: Regions,
+    uses: Uses,
+    followed: tokio::sync::Mutex<Followed>,
+}
+
+impl Authority {
+    /// The registry, for reading.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The worker, for its counts and status.
+    pub fn hsm(&self) -> &Hsm {
+        &self.hsm
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// How this node decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Up to when denials are known, in seconds since 1970.
+    pub fn deny_list_as_of(&self) -> i64 {
+        self.denied.as_of()
+    }
+
+    /// What keeps this node from deciding, if anything does.
+    pub async fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        match self.hsm.status() {
+            Status::Ready => troubles.extend(self.check_worker().await.err()),
+            Status::Starting => troubles.push("the HSM worker is starting".into()),
+            Status::Down(reason) | Status::Latched(reason) => troubles.push(format!("the HSM worker is down: {reason}")),
+        }
+        match self.clock.now() {
+            Ok(now) => {
+                let stale = self.denied.check_fresh(now, self.policy.max_staleness);
+                troubles.extend(stale.err().map(|stale| stale.to_string()));
+            }
+            Err(jumped) => troubles.push(jumped.to_string()),
+        }
+        let missing = self.generations().without_tag_key();
+        if !missing.is_empty() {
+            troubles.push("the worker has not given every tag key yet".into());
+        }
+        troubles
+    }
+
+    /// Writes the uses of keys that are not in the registry yet.
+    pub async fn write_uses(&self) {
+        if let Err(error) = self.uses.write(&self.registry).await {
+            tracing::warn!(%error, "uses of keys are not recorded yet");
+        }
+    }
+
+    fn generations(&self) -> Arc<Generations> {
+        // The lock is held only to swap or clone one pointer.
+        self.generations.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    fn change_generations(&self, change: impl FnOnce(&mut Generations)) {
+        let mut shared = self.generations.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        change(Arc::make_mut(&mut shared));
+    }
+
+    /// Whether the token computes the check value that was recorded for a generation.
+    async fn check_worker(&self) -> Result<(), String> {
+        let generations = self.generations();
+        let Some(row) = generations.any_live() else { return Err("there is no generation: create one".into()) };
+        let value = self.hsm.check(row.number).await.map_err(|error| error.to_string())?;
+        if value == row.check_value {
+            return Ok(());
+        }
+        Err(format!("the token computes another check value for generation {} than was recorded", row.number))
+    }
+
+    /// A denied or unknown id looks the same from outside; the log tells them apart.
+    fn log_refused_id(&self, id: &AccessKeyId, why: &dyn std::fmt::Display) {
+        tracing::info!(access_key_id = %id, %why, "an access key id is refused");
+    }
+}

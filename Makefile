@@ -1,0 +1,63 @@
+# Two commands do everything on a fresh Debian machine with Rust: `make run` and `make test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON_ENV := target/test-python
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: run test check deny fuzz bench soak help
+
+help: ## List what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: softhsm ## Install SoftHSM if it is missing, build, and start `rederive dev`
+	cargo build --release --locked --bin rederive
+	exec target/release/rederive dev
+
+test: softhsm test-tools $(PYTHON_ENV)/ready ## Install what tests need and run all tests
+	cargo build --locked --bin rederive
+	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" cargo test --workspace --locked
+
+check: ## Formatting, lints, docs, dependencies
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	$(MAKE) deny
+
+deny: ## Licences, sources and bans of dependencies; advisories where their database can be reached
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --all-features check bans licenses sources
+	cargo deny --all-features check advisories || echo "advisories were not checked (see above)"
+
+fuzz: fuzz-tools ## Run every fuzz target for FUZZ_SECONDS (default 10), with the vectors as seeds
+	fuzz/run $${FUZZ_SECONDS:-10}
+
+bench: ## The benchmarks: each figure is a ratio against a baseline of the same run
+	cargo bench --locked
+
+soak: softhsm test-tools $(PYTHON_ENV)/ready ## The long forms of the fault tests (200 kills instead of 20)
+	cargo build --locked --bin rederive
+	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" REDERIVE_TEST_LONG=1 cargo test --workspace --locked -- --nocapture
+
+# What the system has to give, each asked for only when it is missing.
+define install
+	@missing=""; for pair in $(1); do command -v $${pair%%=*} >/dev/null || missing="$$missing $${pair##*=}"; done; \
+	if [ -n "$$missing" ]; then $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq $$missing; fi
+endef
+
+.PHONY: softhsm test-tools fuzz-tools
+softhsm:
+	$(call install,softhsm2-util=softhsm2 cc=gcc)
+
+test-tools:
+	$(call install,pkcs11-tool=opensc curl=curl gdb=gdb python3=python3)
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
+
+fuzz-tools:
+	$(call install,c++=g++)
+
+$(PYTHON_ENV)/ready: tests/requirements.txt
+	python3 -m venv $(PYTHON_ENV)
+	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@

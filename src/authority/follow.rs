@@ -1,0 +1,175 @@
+//! Following the registry: what other processes change there reaches this one's memory within a fraction of a second.
+
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use rederive_hsm::client::{Hsm, Launch};
+use rederive_hsm::config::WorkerConfig;
+
+use super::deny_list::DenyList;
+use super::generations::Generations;
+use super::{Authority, Clock, Policy};
+use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
+use crate::registry::{Change, ChangeKind, Registry, RegistryError, Settings};
+
+/// How often the registry is asked for changes.
+const POLL: Duration = Duration::from_millis(200);
+/// How often the uses of keys are written.
+const WRITE_USES: Duration = Duration::from_secs(1);
+/// How often the worker is made to compute a check value.
+const CHECK: Duration = Duration::from_secs(5);
+/// Changes that are read at a time.
+const PAGE: u32 = 1000;
+
+/// Up to which change the memory follows.
+pub struct Followed {
+    seq: i64,
+}
+
+/// What a worker of this node is to know of the generations in the registry.
+pub async fn prepare(registry: &Registry, mut worker: WorkerConfig) -> Result<WorkerConfig, RegistryError> {
+    worker.generations = Generations::of(registry.generations().await?).for_worker();
+    Ok(worker)
+}
+
+impl Authority {
+    /// Starts the worker, loads what the registry knows, and follows it for as long as the runtime lives.
+    pub async fn start(
+        registry: Registry,
+        settings: Settings,
+        policy: Policy,
+        launch: Launch,
+    ) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), RegistryError> {
+        let clock = Clock::start();
+        let worker = launch.config.clone();
+        let generations = Generations::of(registry.generations().await?);
+        let (hsm, supervisor) = Hsm::start(launch);
+        let authority = Arc::new(Self {
+            hsm,
+            clock,
+            worker,
+            prefixes: settings.prefixes,
+            layout: settings.layout,
+            generations: RwLock::new(Arc::new(generations)),
+            denied: DenyList::default(),
+            principals: Principals::new(policy.principals),
+            signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
+            regions: Regions::default(),
+            uses: Uses::default(),
+            followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
+            registry,
+            policy,
+        });
+        authority.load().await?;
+        tokio::spawn(follow_forever(authority.clone()));
+        tokio::spawn(write_uses_forever(authority.clone()));
+        tokio::spawn(check_forever(authority.clone()));
+        Ok((authority, supervisor))
+    }
+
+    /// Takes in every change up to now, so that the next request meets it.
+    pub async fn catch_up(&self) -> Result<(), RegistryError> {
+        let mut followed = self.followed.lock().await;
+        // Taken before reading: changes made meanwhile are not promised.
+        let now = self.clock.now().ok();
+        loop {
+            let changes = self.registry.changes_since(followed.seq, PAGE).await?;
+            for change in &changes {
+                self.apply(change).await?;
+                followed.seq = change.seq;
+            }
+            if (changes.len() as u32) < PAGE {
+                break;
+            }
+        }
+        if let Some(now) = now {
+            self.denied.is_current_at(now);
+        }
+        Ok(())
+    }
+
+    async fn load(&self) -> Result<(), RegistryError> {
+        let mut followed = self.followed.lock().await;
+        let now = self.clock.now().unwrap_or(0);
+        let list = self.registry.denied_keys().await?;
+        for row in &list.malformed {
+            tracing::error!(row, "a malformed row is left out; no request can carry such an id");
+        }
+        self.denied.load(list.ids, now);
+        followed.seq = list.as_of;
+        Ok(())
+    }
+
+    async fn apply(&self, change: &Change) -> Result<(), RegistryError> {
+        self.denied.apply(change);
+        if matches!(
+            change.kind,
+            ChangeKind::GenerationCreated
+                | ChangeKind::GenerationIssuing
+                | ChangeKind::GenerationVerifying
+                | ChangeKind::GenerationClosed
+        ) {
+            self.reload_generations().await?;
+        }
+        Ok(())
+    }
+
+    /// A generation was created or changed its state: the worker is replaced by one that knows.
+    async fn reload_generations(&self) -> Result<(), RegistryError> {
+        let rows = self.registry.generations().await?;
+        self.change_generations(|generations| generations.update(rows));
+        let worker = WorkerConfig { generations: self.generations().for_worker(), ..self.worker.clone() };
+        self.hsm.reconfigure(worker).await;
+        Ok(())
+    }
+
+    async fn follow(&self) {
+        if let Err(error) = self.catch_up().await {
+            tracing::error!(%error, as_of = self.deny_list_as_of(), "the registry cannot be followed");
+        }
+        self.ask_for_tag_keys().await;
+    }
+
+    /// Asks the worker for the tag keys that are missing: after the start, and after a new generation.
+    pub async fn ask_for_tag_keys(&self) {
+        for generation in self.generations().without_tag_key() {
+            match self.hsm.tag_key(generation).await {
+                Ok(tag_key) => self.change_generations(|generations| generations.set_tag_key(generation, tag_key)),
+                Err(error) => tracing::warn!(%generation, %error, "no tag key yet"),
+            }
+        }
+    }
+}
+
+async fn follow_forever(authority: Arc<Authority>) {
+    let mut ticks = every(POLL);
+    loop {
+        ticks.tick().await;
+        authority.follow().await;
+    }
+}
+
+async fn write_uses_forever(authority: Arc<Authority>) {
+    let mut ticks = every(WRITE_USES);
+    loop {
+        ticks.tick().await;
+        authority.write_uses().await;
+    }
+}
+
+/// Keeps the token's sessions from idling, and finds a token that answers wrongly before a request does.
+async fn check_forever(authority: Arc<Authority>) {
+    let mut ticks = every(CHECK);
+    loop {
+        ticks.tick().await;
+        if let Err(reason) = authority.check_worker().await {
+            tracing::error!(reason, "the HSM worker failed its check");
+        }
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,215 @@
+//! A verification, step by step. The pure steps are in [`crate::sigv4`]; here are those that need to know something.
+
+use std::sync::Arc;
+
+use rederive_hsm::access_key_id::{AccessKeyId, Lifetime};
+use rederive_hsm::client::Unavailable;
+use rederive_hsm::config::lists;
+
+use super::Authority;
+use super::clock::Jumped;
+use super::deny_list::Stale;
+use super::generations::Filtered;
+use super::regions::REGIONS_A_DAY;
+use super::signing_keys::{Found, KeyName, ScopeText};
+use crate::registry::{KeyRow, RegistryError};
+use crate::sigv4::{Body, CredentialScope, Expectation, Refusal, Regions, SignedRequest, StringToSignError, Verified};
+
+/// What the caller verifies for. Without it a signature for one service would be good for another.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'e> {
+    /// The signing name of the service.
+    pub service: &'e str,
+    /// The region, or none for any that this node serves.
+    pub region: Option<&'e str>,
+}
+
+/// A request whose signature is right, by a key that is good.
+pub struct Accepted<'a> {
+    /// What was verified; only [`crate::sigv4`] can build it.
+    pub verified: Verified<'a>,
+    /// The key and whose it is.
+    pub key: Arc<KeyRow>,
+    /// Up to when denials were known, in seconds since 1970.
+    pub deny_list_as_of: i64,
+    /// Whether the HSM had to be waited for.
+    pub waited: bool,
+}
+
+/// Why a request is not accepted.
+#[derive(Debug)]
+pub enum NotAccepted {
+    /// The request is refused: the client's affair.
+    Refused(Refusal),
+    /// Nobody can tell now: our affair, never a refusal.
+    CannotDecide(CannotDecide),
+    /// The call is malformed: the affair of whoever asks.
+    BadCall(BadCall),
+}
+
+/// What keeps us from deciding. The texts are for the log and for whoever operates the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotDecide {
+    /// The worker did not answer.
+    #[error(transparent)]
+    Hsm(#[from] Unavailable),
+    /// The worker has not given the tag key of a generation yet.
+    #[error("the HSM worker has not told the tag key of generation {0} yet")]
+    NoTagKey(rederive_hsm::access_key_id::Generation),
+    /// The registry did not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The deny list is too old.
+    #[error(transparent)]
+    Stale(#[from] Stale),
+    /// The clock jumped.
+    #[error(transparent)]
+    Clock(#[from] Jumped),
+    /// Registry and id contradict each other.
+    #[error("the registry says that {0} belongs to another account than its id does")]
+    Contradiction(AccessKeyId),
+}
+
+/// What is wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadCall {
+    /// The signature covers a hash of the body, and neither came.
+    #[error("the signature covers the body: give `body` or `payload_sha256`")]
+    BodyRequired,
+    /// This node does not serve what is expected.
+    #[error("this node does not verify for service '{0}'")]
+    ServiceNotServed(String),
+    /// This node does not serve what is expected.
+    #[error("this node does not verify for region '{0}'")]
+    RegionNotServed(String),
+}
+
+impl<E: Into<CannotDecide>> From<E> for NotAccepted {
+    fn from(trouble: E) -> Self {
+        Self::CannotDecide(trouble.into())
+    }
+}
+
+impl Authority {
+    /// Verifies a request. Every step before 6 costs the HSM nothing.
+    pub async fn verify<'a>(
+        &self,
+        request: &'a SignedRequest<'a>,
+        body: Body<'a>,
+        expected: &Expected<'_>,
+    ) -> Result<Accepted<'a>, NotAccepted> {
+        let now = self.clock.now()?;
+        let expectation = self.expectation(expected)?;
+        // 1. The authorization was parsed when `request` was built.
+        // 2. The id: prefix, layout, tag, share; its generation is live.
+        let id = self.our_id(request)?;
+        // 3. The deny list, if it is fresh enough.
+        self.not_denied(&id, now)?;
+        // 4. Scope and time.
+        let scoped = request.check_scope_and_time(&expectation, now).map_err(NotAccepted::Refused)?;
+        // 5. The canonical request, hashed; the signed headers are complete.
+        let string_to_sign = scoped.string_to_sign(body).map_err(not_signable)?;
+        // 6. The key's row and its signing key: at hand, else from registry and worker.
+        let key = self.known_key(&id).await?;
+        let name = key_name(id, string_to_sign.scope());
+        let found = self.signing_key(&name, string_to_sign.scope()).await?;
+        // 7. The comparison, in constant time.
+        let verified = string_to_sign.verify(&found.key).map_err(NotAccepted::Refused)?;
+        let waited = found.waited;
+        self.signing_keys.matched(&name, found);
+        self.uses.note(id, now, expected.service, string_to_sign.scope().region());
+        Ok(Accepted { verified, key, deny_list_as_of: self.denied.as_of(), waited })
+    }
+
+    fn expectation<'e>(&'e self, expected: &Expected<'e>) -> Result<Expectation<'e>, NotAccepted> {
+        let service = expected.service;
+        let global = is_global(service);
+        if !global && !lists(&self.policy.services, service) {
+            return Err(NotAccepted::BadCall(BadCall::ServiceNotServed(service.to_owned())));
+        }
+        let regions = match expected.region {
+            Some(region) if global || lists(&self.policy.regions, region) => Regions::Named(region),
+            Some(region) => return Err(NotAccepted::BadCall(BadCall::RegionNotServed(region.to_owned()))),
+            None if global || lists(&self.policy.regions, "*") => Regions::Any,
+            None => Regions::OneOf(&self.policy.regions),
+        };
+        Ok(Expectation { service, regions })
+    }
+
+    fn our_id(&self, request: &SignedRequest<'_>) -> Result<AccessKeyId, NotAccepted> {
+        let text = request.access_key_id();
+        let unknown = || NotAccepted::Refused(Refusal::UnknownAccessKeyId(text.to_owned()));
+        let id = AccessKeyId::parse(text.as_bytes()).ok_or_else(unknown)?;
+        match self.prefixes.lifetime(id.prefix()) {
+            Some(Lifetime::LongTerm) if request.session_token().is_some() => {
+                return Err(NotAccepted::Refused(Refusal::InvalidToken));
+            }
+            Some(Lifetime::LongTerm) => {}
+            Some(Lifetime::Temporary) => {
+                return Err(NotAccepted::Refused(Refusal::TemporaryKeyNotSupported(text.to_owned())));
+            }
+            None => return Err(unknown()),
+        }
+        match self.generations().filter(&id) {
+            Filtered::Ours => Ok(id),
+            Filtered::Unknown(generation) => Err(CannotDecide::NoTagKey(generation).into()),
+            Filtered::NotOurs(why) => {
+                self.log_refused_id(&id, &why);
+                Err(unknown())
+            }
+        }
+    }
+
+    fn not_denied(&self, id: &AccessKeyId, now: i64) -> Result<(), NotAccepted> {
+        self.denied.check_fresh(now, self.policy.max_staleness)?;
+        if self.denied.holds(id) {
+            self.log_refused_id(id, &"it is inactive or deleted");
+            return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
+        }
+        Ok(())
+    }
+
+    /// The row of a key that was issued. One that nobody issued is refused before the HSM is asked.
+    async fn known_key(&self, id: &AccessKeyId) -> Result<Arc<KeyRow>, NotAccepted> {
+        let row = match self.principals.at_hand(id) {
+            Some(row) => row,
+            None => self.principals.read(id, &self.registry).await?.ok_or_else(|| {
+                self.log_refused_id(id, &"its tag is right, but the registry has no such active key");
+                NotAccepted::Refused(Refusal::UnknownAccessKeyId(id.to_string()))
+            })?,
+        };
+        match id.fields().account() {
+            Some(account) if account != row.account => Err(CannotDecide::Contradiction(*id).into()),
+            _ => Ok(row),
+        }
+    }
+
+    async fn signing_key(&self, name: &KeyName, scope: CredentialScope<'_>) -> Result<Found, NotAccepted> {
+        if let Some(found) = self.signing_keys.at_hand(name) {
+            return Ok(found);
+        }
+        if is_global(scope.service()) && !self.regions.admit(name.id, name.date, name.region) {
+            return Err(NotAccepted::Refused(Refusal::TooManyRegions { limit: REGIONS_A_DAY }));
+        }
+        let fetch = self.hsm.signing_key(name.id, name.date, scope.region(), scope.service());
+        Ok(self.signing_keys.ask(name, fetch).await?)
+    }
+}
+
+/// Services whose requests may name any region.
+fn is_global(service: &str) -> bool {
+    matches!(service, "iam" | "sts")
+}
+
+fn not_signable(error: StringToSignError) -> NotAccepted {
+    match error {
+        StringToSignError::Refused(refusal) => NotAccepted::Refused(refusal),
+        StringToSignError::BodyRequired => NotAccepted::BadCall(BadCall::BodyRequired),
+    }
+}
+
+fn key_name(id: AccessKeyId, scope: CredentialScope<'_>) -> KeyName {
+    let text = |part| ScopeText::new(part).expect("a scope's parts are at most 32 characters");
+    let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
+    KeyName { id, token: None, date, region: text(scope.region()), service: text(scope.service()) }
+}

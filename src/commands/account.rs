@@ -1,0 +1,85 @@
+//! `rederive account`: accounts are made by an operator, never by a tenant.
+
+use clap::{Args, Subcommand};
+use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
+
+use super::site::{ConfigFile, Site};
+use super::{Failure, block_on, now, output};
+
+#[derive(Args)]
+pub struct Account {
+    #[command(subcommand)]
+    command: AccountCommand,
+}
+
+#[derive(Subcommand)]
+enum AccountCommand {
+    /// Make an account and print its root key, this once; a running `serve` notices
+    Create {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Its number, twelve digits [default: a random one]
+        #[arg(long, value_name = "NUMBER")]
+        number: Option<String>,
+    },
+    /// List accounts
+    List {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+impl Account {
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            AccountCommand::Create { config, number } => create(&config.load()?, number.as_deref()),
+            AccountCommand::List { config } => list(&config.load()?),
+        }
+    }
+}
+
+fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
+    let account = match number {
+        Some(text) => Number::parse(text).ok_or_else(|| format!("'{text}' is no account: it takes twelve digits"))?,
+        None => random_account()?,
+    };
+    block_on(async {
+        let authority = site.authority().await?;
+        let exists = authority.registry().account_exists(account).await?;
+        if !exists {
+            authority.registry().create_account(account, now()).await?;
+        }
+        if exists && authority.registry().has_root_key(account).await? {
+            return Err(format!("account {account} exists already, and its root key was shown").into());
+        }
+        let root = authority.new_root_key(account, now()).await?;
+        let text = zeroize::Zeroizing::new(format!(
+            "account            {account}\naccess key id      {}\nsecret access key  {}\n",
+            root.id,
+            root.secret.expose()
+        ));
+        output::text(&text)?;
+        authority.hsm().stop().await;
+        Ok(())
+    })
+}
+
+fn list(site: &Site) -> Result<(), Failure> {
+    block_on(async {
+        for row in rederive::registry::Registry::open(&site.registry_path()).await?.accounts().await? {
+            output::line(&row.number.to_string())?;
+        }
+        Ok(())
+    })
+}
+
+/// A random account number, drawn evenly.
+fn random_account() -> Result<Number, Failure> {
+    loop {
+        let bits = getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"))?;
+        // 40 bits hold the numbers; those above are drawn again.
+        if let Some(account) = Number::new(bits >> 24).filter(|account| account.number() <= MAX_ACCOUNT) {
+            return Ok(account);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `rederive generation`: the master keys, one a generation.
+
+use clap::{Args, Subcommand, ValueEnum};
+use rederive::registry::{GenerationRow, GenerationState, Registry};
+use rederive_hsm::access_key_id::Generation as Number;
+use rederive_hsm::config::KeyClass;
+use rederive_hsm::pkcs11::hex;
+use rederive_hsm::worker::{AdminAnswer, AdminRequest};
+
+use super::site::{ConfigFile, Site};
+use super::{Failure, block_on, now, output};
+
+#[derive(Args)]
+pub struct Generation {
+    #[command(subcommand)]
+    command: GenerationCommand,
+}
+
+#[derive(Subcommand)]
+enum GenerationCommand {
+    /// Generate a master key on the token and record its check value; a running `serve` notices
+    Create {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// What may ever be done with the key; a strict one can never be moved to another token
+        #[arg(long, value_enum, default_value_t = Class::Strict)]
+        class: Class,
+    },
+    /// List generations with their states, classes, shares and check values
+    List {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+/// The classes that a key can be made with.
+#[derive(Clone, Copy, ValueEnum)]
+enum Class {
+    Strict,
+    Copyable,
+    Replicable,
+}
+
+impl From<Class> for KeyClass {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Strict => Self::Strict,
+            Class::Copyable => Self::Copyable,
+            Class::Replicable => Self::Replicable,
+        }
+    }
+}
+
+impl Generation {
+    pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            GenerationCommand::Create { config, class } => create(&config.load()?, class.into()),
+            GenerationCommand::List { config } => list(&config.load()?),
+        }
+    }
+}
+
+fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
+    let row = block_on(async {
+        let (registry, _) = site.open_registry().await?;
+        make(site, &registry, class).await
+    })?;
+    output::line(&describe(&row))?;
+    if class == KeyClass::Strict {
+        eprintln!("Note: a strict key can never be moved to another token. Use --class replicable for one that has to be.");
+    }
+    Ok(())
+}
+
+/// Makes the next generation: the key on the token first, then its row.
+pub(super) async fn make(site: &Site, registry: &Registry, class: KeyClass) -> Result<GenerationRow, Failure> {
+    let taken = registry.generations().await?;
+    let next = taken.iter().map(|row| row.number.number() + 1).max().unwrap_or(0);
+    let number = Number::new(next).ok_or("all 128 generations are used; numbers are never used again")?;
+    let request = AdminRequest::Generate { token: site.token_config()?, generation: next, class };
+    let AdminAnswer::Generated { check_value } = site.administrate(&request)? else {
+        return Err("the admin worker gave an answer of another kind".into());
+    };
+    let row = GenerationRow {
+        number,
+        state: GenerationState::Issuing,
+        check_value: unhex(&check_value).ok_or("the admin worker gave no check value")?,
+        class,
+        shares: 0..=u16::MAX,
+        created_at: now(),
+    };
+    registry.insert_generation(&row).await?;
+    Ok(row)
+}
+
+fn list(site: &Site) -> Result<(), Failure> {
+    let rows = block_on(async { Ok(Registry::open(&site.registry_path()).await?.generations().await?) })?;
+    if rows.is_empty() {
+        return Ok(output::line("no generation yet: make one with 'rederive generation create'")?);
+    }
+    rows.iter().try_for_each(|row| output::line(&describe(row))).map_err(Failure::from)
+}
+
+fn describe(row: &GenerationRow) -> String {
+    format!(
+        "generation {:>3}  {:<9}  class {:<10}  shares {:04x}-{:04x}  check value {}",
+        row.number.number(),
+        row.state,
+        row.class.name(),
+        row.shares.start(),
+        row.shares.end(),
+        &hex(&row.check_value)[..16],
+    )
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    (text.len() == 64).then_some(())?;
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}

@@ -1,0 +1,81 @@
+//! The commands, one file each. They wire; what they wire lives in the library.
+
+mod account;
+mod backup;
+mod dev;
+mod doctor;
+mod explain;
+mod generation;
+mod key;
+mod log;
+mod site;
+mod output;
+mod serve;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A derived-secret authority: issues AWS-style access keys and verifies AWS-signed requests, and stores no secret.
+#[derive(Parser)]
+#[command(name = "rederive", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything on this machine, with a SoftHSM token of its own and no configuration
+    Dev(dev::Dev),
+    /// Run a node: the IAM and STS endpoint, and the verification RPC
+    Serve(serve::Serve),
+    /// Look at access key ids
+    Key(key::Key),
+    /// Make and list the generations of master keys
+    Generation(generation::Generation),
+    /// Make accounts
+    Account(account::Account),
+    /// Say why a signed request is accepted or refused, offline
+    Explain(explain::Explain),
+    /// Check module, token, PIN, key attributes, check values, registry and clock
+    Doctor(doctor::Doctor),
+    /// Write a consistent copy of the registry while it is in use
+    Backup(backup::Backup),
+    /// The process that loads the PKCS#11 module; started by the others
+    #[command(hide = true)]
+    HsmWorker(worker::Worker),
+}
+
+/// What a command ends with when it does not end well: a text for the person who ran it.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs a command.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = match cli.command {
+        Command::Dev(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Serve(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Key(command) => command.run(),
+        Command::Generation(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Explain(command) => command.run(),
+        Command::Doctor(command) => command.run(),
+        Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::HsmWorker(command) => command.run(),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("rederive: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs a command's asynchronous part.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Seconds since 1970, for rows that a command writes.
+fn now() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,166 @@
+//! What a configuration means for the commands that touch the registry or the token.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use rederive::authority::{Authority, Policy, prepare};
+use rederive::config::{Config, Token};
+use rederive::registry::{Registry, Settings};
+use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
+use rederive_hsm::client::{Launch, admin};
+use rederive_hsm::config::{LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig};
+use rederive_hsm::worker::{AdminAnswer, AdminRequest};
+
+use super::{Failure, log};
+
+/// The binary that a worker is: this one, even after an upgrade has replaced the file.
+const THIS_BINARY: &str = "/proc/self/exe";
+/// Signing keys a second at the most, unless a later setting says otherwise: more than any token of today gives.
+const SIGNING_KEYS_PER_SECOND: u32 = 200_000;
+/// New keys a second at the most.
+const ISSUES_PER_SECOND: u32 = 5_000;
+
+/// `--config`, for the commands that work on a node.
+#[derive(Args)]
+pub struct ConfigFile {
+    /// The node's configuration (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    /// Reads it, and starts the log as it says.
+    pub fn load(&self) -> Result<Site, Failure> {
+        let config = Config::load(&self.config)?;
+        log::start(config.log);
+        Ok(Site { config })
+    }
+}
+
+/// A node, as configured.
+pub struct Site {
+    /// Its configuration.
+    pub config: Config,
+}
+
+impl Site {
+    /// The registry's file.
+    pub fn registry_path(&self) -> PathBuf {
+        self.config.state_dir.join("registry.sqlite")
+    }
+
+    /// The registry, made if it is missing, and its settings, settled against this configuration.
+    pub async fn open_registry(&self) -> Result<(Registry, Settings), Failure> {
+        std::fs::create_dir_all(&self.config.state_dir)
+            .map_err(|error| format!("cannot make state_dir {}: {error}", self.config.state_dir.display()))?;
+        let registry = Registry::create_or_open(&self.registry_path()).await?;
+        let settings = registry.settle(&self.wanted_settings()?).await?;
+        Ok((registry, settings))
+    }
+
+    /// The token. One for now; several come with replication.
+    pub fn token(&self) -> Result<&Token, Failure> {
+        match self.config.token.as_slice() {
+            [token] => Ok(token),
+            tokens => Err(format!("{} [[token]] tables: this version takes exactly one", tokens.len()).into()),
+        }
+    }
+
+    /// The token as a worker is told of it.
+    pub fn token_config(&self) -> Result<TokenConfig, Failure> {
+        let token = self.token()?;
+        let pin = match (&token.pin_file, &token.pin_env) {
+            (Some(file), _) => PinSource::File(file.clone()),
+            (None, Some(variable)) => PinSource::Env(variable.clone()),
+            (None, None) => return Err(format!("[[token]] {}: neither pin_file nor pin_env", token.name).into()),
+        };
+        Ok(TokenConfig {
+            name: token.name.clone(),
+            module: token.module.clone(),
+            label: token.label.clone(),
+            serial: token.serial.clone(),
+            pin,
+            sessions: token.sessions,
+        })
+    }
+
+    /// How to start a worker that knows the generations of the registry.
+    pub async fn launch(&self, registry: &Registry, settings: &Settings) -> Result<Launch, Failure> {
+        let worker = WorkerConfig {
+            token: self.token_config()?,
+            generations: Vec::new(),
+            rights: self.rights(),
+            prefixes: prefix_config(&settings.prefixes),
+            layout: match settings.layout {
+                Layout::Account => LayoutName::Account,
+                Layout::Opaque => LayoutName::Opaque,
+            },
+        };
+        Ok(Launch {
+            program: THIS_BINARY.into(),
+            config: prepare(registry, worker).await?,
+            environment: self.worker_environment()?,
+            deadline: Duration::from_millis(self.token()?.deadline_ms),
+        })
+    }
+
+    /// How this node decides.
+    pub fn policy(&self) -> Result<Policy, Failure> {
+        Ok(Policy {
+            services: self.config.verify.services.to_list(),
+            regions: self.config.verify.regions.to_list(),
+            deadline: Duration::from_millis(self.token()?.deadline_ms),
+            ..Policy::default()
+        })
+    }
+
+    /// Carries out an administrative request in a worker of its own.
+    pub fn administrate(&self, request: &AdminRequest) -> Result<AdminAnswer, Failure> {
+        match admin(THIS_BINARY.as_ref(), &self.worker_environment()?, request)? {
+            AdminAnswer::Failed { reason, .. } => Err(reason.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    /// An authority of this node for a short while, without doors.
+    pub async fn authority(&self) -> Result<std::sync::Arc<Authority>, Failure> {
+        let (registry, settings) = self.open_registry().await?;
+        let launch = self.launch(&registry, &settings).await?;
+        let (authority, _supervisor) = Authority::start(registry, settings, self.policy()?, launch).await?;
+        authority.hsm().settled().await;
+        Ok(authority)
+    }
+
+    fn worker_environment(&self) -> Result<Vec<(String, String)>, Failure> {
+        let mut environment = log::environment();
+        environment.extend(self.token()?.environment.clone());
+        Ok(environment)
+    }
+
+    fn wanted_settings(&self) -> Result<Settings, Failure> {
+        let prefixes = &self.config.issuing.prefixes;
+        let prefixes = Prefixes::new(vec![prefixes.long_term], vec![prefixes.temporary])
+            .ok_or("[issuing] prefixes: long_term and temporary must differ")?;
+        Ok(Settings { layout: self.config.issuing.layout, prefixes })
+    }
+
+    fn rights(&self) -> Rights {
+        let verify = &self.config.verify;
+        let mut services = verify.services.to_list();
+        services.extend(["iam".to_owned(), "sts".to_owned()]);
+        Rights {
+            issue: true,
+            presigned: services.clone(),
+            services,
+            regions: verify.regions.to_list(),
+            signing_keys_per_second: SIGNING_KEYS_PER_SECOND,
+            issues_per_second: ISSUES_PER_SECOND,
+        }
+    }
+}
+
+fn prefix_config(prefixes: &Prefixes) -> PrefixConfig {
+    let list = |lifetime| prefixes.all(lifetime).iter().map(|prefix| prefix.as_str().to_owned()).collect();
+    PrefixConfig { long_term: list(Lifetime::LongTerm), temporary: list(Lifetime::Temporary) }
+}
