@@ -84,10 +84,9 @@ pub enum BadCall {
     RegionNotServed(String),
 }
 
-impl<E: Into<CannotDecide>> From<E> for NotAccepted {
-    fn from(trouble: E) -> Self {
-        Self::CannotDecide(trouble.into())
-    }
+/// Trouble of ours, on its way out.
+fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
+    NotAccepted::CannotDecide(trouble.into())
 }
 
 impl Authority {
@@ -98,7 +97,7 @@ impl Authority {
         body: Body<'a>,
         expected: &Expected<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
-        let now = self.clock.now()?;
+        let now = self.clock.now().map_err(undecided)?;
         let expectation = self.expectation(expected)?;
         // 1. The authorization was parsed when `request` was built.
         // 2. The id: prefix, layout, tag, share; its generation is live.
@@ -152,7 +151,7 @@ impl Authority {
         }
         match self.generations().filter(&id) {
             Filtered::Ours => Ok(id),
-            Filtered::Unknown(generation) => Err(CannotDecide::NoTagKey(generation).into()),
+            Filtered::Unknown(generation) => Err(undecided(CannotDecide::NoTagKey(generation))),
             Filtered::NotOurs(why) => {
                 self.log_refused_id(&id, &why);
                 Err(unknown())
@@ -161,7 +160,7 @@ impl Authority {
     }
 
     fn not_denied(&self, id: &AccessKeyId, now: i64) -> Result<(), NotAccepted> {
-        self.denied.check_fresh(now, self.policy.max_staleness)?;
+        self.denied.check_fresh(now, self.policy.max_staleness).map_err(undecided)?;
         if self.denied.holds(id) {
             self.log_refused_id(id, &"it is inactive or deleted");
             return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
@@ -173,13 +172,13 @@ impl Authority {
     async fn known_key(&self, id: &AccessKeyId) -> Result<Arc<KeyRow>, NotAccepted> {
         let row = match self.principals.at_hand(id) {
             Some(row) => row,
-            None => self.principals.read(id, &self.registry).await?.ok_or_else(|| {
+            None => self.principals.read(id, &self.registry).await.map_err(undecided)?.ok_or_else(|| {
                 self.log_refused_id(id, &"its tag is right, but the registry has no such active key");
                 NotAccepted::Refused(Refusal::UnknownAccessKeyId(id.to_string()))
             })?,
         };
         match id.fields().account() {
-            Some(account) if account != row.account => Err(CannotDecide::Contradiction(*id).into()),
+            Some(account) if account != row.account => Err(undecided(CannotDecide::Contradiction(*id))),
             _ => Ok(row),
         }
     }
@@ -192,7 +191,7 @@ impl Authority {
             return Err(NotAccepted::Refused(Refusal::TooManyRegions { limit: REGIONS_A_DAY }));
         }
         let fetch = self.hsm.signing_key(name.id, name.date, scope.region(), scope.service());
-        Ok(self.signing_keys.ask(name, fetch).await?)
+        self.signing_keys.ask(name, fetch).await.map_err(undecided)
     }
 }
 

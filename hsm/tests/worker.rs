@@ -1,0 +1,232 @@
+//! The worker's rules and its keeper, with masters in software: everything that needs no token.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
+use rederive_hsm::config::{
+    GenerationConfig, KeyClass, LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig,
+};
+use rederive_hsm::derivation::{Purpose, share, subkey_message};
+use rederive_hsm::pkcs11::TokenError;
+use rederive_hsm::secret::Secret32;
+use rederive_hsm::wire::{Answer, Hello, Reason, Request, StartFailure};
+use rederive_hsm::worker::{Keeper, MasterKeys, Now, Rules};
+
+/// A master in software; `flips` makes it wrong in one bit.
+struct Software {
+    flips: bool,
+}
+
+impl MasterKeys for Software {
+    fn hmac(&mut self, _: Generation, message: &[u8]) -> Result<Secret32, TokenError> {
+        let mut master: [u8; 32] = std::array::from_fn(|at| at as u8);
+        let answer = Secret32::take(&mut master).hmac(message);
+        let mut bytes = *answer.expose();
+        bytes[7] ^= u8::from(self.flips);
+        Ok(Secret32::take(&mut bytes))
+    }
+}
+
+/// 2026-01-02T12:00:00Z.
+const NOON: i64 = 1_767_355_200;
+
+fn config() -> WorkerConfig {
+    let generation = |number, issuing, share_last| GenerationConfig {
+        number,
+        issuing,
+        check_value: String::new(),
+        class: KeyClass::Strict,
+        share_first: 0,
+        share_last,
+    };
+    WorkerConfig {
+        token: TokenConfig {
+            name: "t".into(),
+            module: "none".into(),
+            label: Some("t".into()),
+            serial: None,
+            pin: PinSource::Env("NONE".into()),
+            sessions: 1,
+        },
+        // Account 123456789012 has the share 0x2d40: inside generation 0 and 1, outside generation 2.
+        generations: vec![generation(0, true, 0xffff), generation(1, false, 0xffff), generation(2, true, 0x2d3f)],
+        rights: Rights {
+            issue: true,
+            services: vec!["s3".into(), "sts".into()],
+            regions: vec!["local".into()],
+            presigned: vec!["s3".into()],
+            signing_keys_per_second: 3,
+            issues_per_second: 2,
+        },
+        prefixes: PrefixConfig::default(),
+        layout: LayoutName::Account,
+    }
+}
+
+fn rules(config: &WorkerConfig) -> Rules {
+    Rules::new(config, &mut Software { flips: false }).expect("a good configuration")
+}
+
+fn account() -> Account {
+    Account::parse("123456789012").expect("twelve digits")
+}
+
+fn generation(number: u8) -> Generation {
+    Generation::new(number).expect("in range")
+}
+
+fn id(prefix: &str, of: u8) -> AccessKeyId {
+    let tag_key = Software { flips: false }
+        .hmac(generation(of), &subkey_message(Purpose::AccessKeyIdTag))
+        .map(|key| TagKey::new(&key))
+        .expect("software does not fail");
+    let fields = Fields::Account { account: account(), generation: generation(of), needs_row: false, serial: 7 };
+    AccessKeyId::assemble(Prefix::parse(prefix).expect("letters"), &fields, &tag_key)
+}
+
+fn signing_key(id: AccessKeyId, date: &[u8; 8], region: &str, service: &str) -> Request {
+    Request::SigningKey { id, date: *date, region: region.into(), service: service.into() }
+}
+
+fn issue(of: u8) -> Request {
+    Request::Issue { generation: generation(of), account: account(), needs_row: false, nonce: [0; 32] }
+}
+
+#[test]
+fn the_rules_refuse_what_the_design_says_and_nothing_else() {
+    assert_eq!(share(account()), 0x2d40);
+    let good = id("AKIA", 0);
+    let mut wrong_tag = good.as_str().to_owned();
+    wrong_tag.replace_range(19.., if good.as_str().ends_with('A') { "B" } else { "A" });
+    let wrong_tag = AccessKeyId::parse(wrong_tag.as_bytes()).expect("well-formed");
+    let late = NOON + 11 * 3600 + 30 * 60;
+    let rows = [
+        ("a good one", signing_key(good, b"20260102", "local", "s3"), NOON, Ok(())),
+        ("prefix of nobody", signing_key(id("QQQQ", 0), b"20260102", "local", "s3"), NOON, Err(Reason::Prefix)),
+        ("temporary", signing_key(id("ASIA", 0), b"20260102", "local", "s3"), NOON, Err(Reason::Prefix)),
+        ("wrong tag", signing_key(wrong_tag, b"20260102", "local", "s3"), NOON, Err(Reason::Tag)),
+        ("unknown generation", signing_key(id("AKIA", 9), b"20260102", "local", "s3"), NOON, Err(Reason::Generation)),
+        ("share", signing_key(id("AKIA", 2), b"20260102", "local", "s3"), NOON, Err(Reason::Share)),
+        ("service", signing_key(good, b"20260102", "local", "iam"), NOON, Err(Reason::Service)),
+        ("region", signing_key(good, b"20260102", "elsewhere", "s3"), NOON, Err(Reason::Region)),
+        ("any region for sts", signing_key(good, b"20260102", "elsewhere", "sts"), NOON, Ok(())),
+        ("tomorrow at noon", signing_key(good, b"20260103", "local", "s3"), NOON, Err(Reason::Date)),
+        ("tomorrow at 23:30", signing_key(good, b"20260103", "local", "s3"), late, Ok(())),
+        ("in two days at 23:30", signing_key(good, b"20260104", "local", "s3"), late, Err(Reason::Date)),
+        ("seven days back, presigned", signing_key(good, b"20251226", "local", "s3"), NOON, Ok(())),
+        ("eight days back, presigned", signing_key(good, b"20251225", "local", "s3"), NOON, Err(Reason::Date)),
+        ("yesterday", signing_key(good, b"20260101", "local", "sts"), NOON, Ok(())),
+        ("two days back, not presigned", signing_key(good, b"20251231", "local", "sts"), NOON, Err(Reason::Date)),
+        ("no such day", signing_key(good, b"20260230", "local", "s3"), NOON, Err(Reason::Date)),
+        ("issue", issue(0), NOON, Ok(())),
+        ("issue where it only verifies", issue(1), NOON, Err(Reason::NotIssuing)),
+        ("issue outside the share", issue(2), NOON, Err(Reason::Share)),
+        ("issue in an unknown generation", issue(9), NOON, Err(Reason::Generation)),
+        ("tag key", Request::TagKey(generation(1)), NOON, Ok(())),
+        ("tag key of an unknown generation", Request::TagKey(generation(9)), NOON, Err(Reason::Generation)),
+        ("check", Request::Check(generation(0)), NOON, Ok(())),
+    ];
+    for (what, request, now, expected) in rows {
+        assert_eq!(rules(&config()).allow(&request, Now(now)), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_not_an_issuers_makes_no_keys() {
+    let mut config = config();
+    config.rights.issue = false;
+    assert_eq!(rules(&config).allow(&issue(0), Now(NOON)), Err(Reason::NotIssuer));
+}
+
+#[test]
+fn caps_hold_within_a_second_and_open_in_the_next() {
+    let rules = rules(&config());
+    let request = signing_key(id("AKIA", 0), b"20260102", "local", "s3");
+    let ask = |at: i64| (0..5).map(|_| rules.allow(&request, Now(at)).is_ok()).collect::<Vec<_>>();
+    assert_eq!(ask(NOON), [true, true, true, false, false]);
+    assert_eq!(ask(NOON + 1), [true, true, true, false, false]);
+    assert!(rules.allow(&issue(0), Now(NOON + 1)).is_ok(), "another cap");
+}
+
+#[test]
+fn a_flipped_bit_on_one_session_never_becomes_a_new_secret() {
+    let rules = Arc::new(rules(&config()));
+    let keeper = |flips| Keeper::new(Software { flips: false }, Software { flips }, rules.clone());
+    let made = keeper(false).answer(&issue(0)).expect("software does not fail");
+    assert!(matches!(made, Answer::Issued(..)));
+    let refused = keeper(true).answer(&issue(0)).expect("software does not fail");
+    assert!(matches!(refused, Answer::Trouble(_)));
+    let check = keeper(true).answer(&Request::Check(generation(0))).expect("software does not fail");
+    assert!(matches!(check, Answer::Trouble(_)));
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let name = "[A-Za-z0-9-]{1,32}";
+    let number = (0u8..=127).prop_map(generation);
+    prop_oneof![
+        ("[0-9]{8}", name, name).prop_map(|(date, region, service)| Request::SigningKey {
+            id: id("AKIA", 0),
+            date: date.as_bytes().try_into().expect("eight digits"),
+            region,
+            service,
+        }),
+        number.clone().prop_map(Request::TagKey),
+        number.clone().prop_map(Request::Check),
+        (number, 0..=999_999_999_999u64, any::<bool>(), any::<[u8; 32]>()).prop_map(
+            |(generation, account, needs_row, nonce)| Request::Issue {
+                generation,
+                account: Account::new(account).expect("in range"),
+                needs_row,
+                nonce,
+            }
+        ),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn requests_survive_the_wire(request in any_request(), number: u64) {
+        prop_assert_eq!(Request::decode(&request.encode(number)), Ok((number, request)));
+    }
+
+    #[test]
+    fn shortened_and_lengthened_requests_are_malformed(request in any_request(), cut in 1usize..8) {
+        let whole = request.encode(1);
+        prop_assert!(Request::decode(&whole[..whole.len() - cut.min(whole.len())]).is_err());
+        prop_assert!(Request::decode(&[whole.as_slice(), &vec![0; cut]].concat()).is_err());
+    }
+
+    #[test]
+    fn no_bytes_make_the_wire_panic(mut body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Request::decode(&body);
+        let _ = Hello::decode(&body);
+        let _ = Answer::decode(&mut body);
+    }
+}
+
+#[test]
+fn answers_survive_the_wire_and_leave_no_secret_in_the_buffer() {
+    let mut bytes = [0x5a; 32];
+    let mut frame = Answer::Key(Secret32::take(&mut bytes)).encode(9).to_vec();
+    let (number, answer) = Answer::decode(&mut frame).expect("whole");
+    assert!(number == 9 && matches!(answer, Answer::Key(key) if *key.expose() == [0x5a; 32]));
+    assert_eq!(frame[9..], [0; 32], "wiped");
+
+    let keeper = &mut Keeper::new(Software { flips: false }, Software { flips: false }, Arc::new(rules(&config())));
+    let issued = keeper.answer(&issue(0)).expect("software does not fail");
+    let Answer::Issued(id, secret) = &issued else { panic!("issued") };
+    let mut frame = issued.encode(3).to_vec();
+    let text = secret.expose().to_owned();
+    assert!(frame.windows(40).any(|window| window == text.as_bytes()), "the control: it is there before");
+    let (_, decoded) = Answer::decode(&mut frame).expect("whole");
+    assert!(matches!(decoded, Answer::Issued(again, ref secret) if again == *id && secret.expose() == text));
+    assert!(!frame.windows(8).any(|window| text.as_bytes().windows(8).any(|part| part == window)), "wiped");
+}
+
+#[test]
+fn hellos_survive_the_wire() {
+    let failed = Hello::Failed(StartFailure { pin_refused: true, text: "no such token".into() });
+    assert_eq!(Hello::decode(&failed.encode()), Ok(failed));
+    assert_eq!(Hello::decode(&Hello::Ready.encode()), Ok(Hello::Ready));
+}
