@@ -1,0 +1,76 @@
+//! `serve` is killed at random moments of a create loop: no key that was acknowledged is lost, no id comes twice.
+
+mod common;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use common::{Dev, Pair, sign};
+
+/// Creates keys for users of their own until the connection breaks; gives those whose answer arrived.
+fn create_until_killed(dev: &Dev, round: usize, thread: usize) -> Vec<Pair> {
+    let host = dev.ready.endpoint.trim_start_matches("http://").to_owned();
+    let mut created = Vec::new();
+    for number in 0.. {
+        let user = format!("u{round}-{thread}-{number}");
+        let call = |body: &str| {
+            let signed = sign::query(&dev.ready.root, &dev.ready.region, &host, "iam", body);
+            send(&dev.ready.endpoint, &signed)
+        };
+        let Some(_) = call(&format!("Action=CreateUser&Version=2010-05-08&UserName={user}")) else { break };
+        let Some(answer) = call(&format!("Action=CreateAccessKey&Version=2010-05-08&UserName={user}")) else { break };
+        let field = |name: &str| {
+            let rest = answer.split(&format!("<{name}>")).nth(1)?;
+            rest.split('<').next().map(str::to_owned)
+        };
+        let (Some(access_key_id), Some(secret_access_key)) = (field("AccessKeyId"), field("SecretAccessKey")) else {
+            panic!("no key in {answer}")
+        };
+        created.push(Pair { access_key_id, secret_access_key });
+    }
+    created
+}
+
+/// Sends a signed request; `None` when the other end is gone.
+fn send(endpoint: &str, signed: &sign::Signed) -> Option<String> {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+    let mut request = agent.post(endpoint);
+    for (name, value) in signed.headers.iter().filter(|(name, _)| name != "host") {
+        request = request.header(name, value);
+    }
+    request.send(&signed.body).ok()?.body_mut().read_to_string().ok()
+}
+
+#[test]
+fn no_acknowledged_key_is_lost_and_no_id_comes_twice() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let rounds = if common::long() { 200 } else { 20 };
+    let mut all = Vec::<Pair>::new();
+    let mut delays = Vec::new();
+    for round in 0..rounds {
+        let dev = Dev::start_in(directory.path());
+        // Spread over the time in which a few keys are made.
+        let delay = Duration::from_micros((round as u64 * 7919) % 60_000);
+        let started = Instant::now();
+        let created: Vec<Pair> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3).map(|thread| scope.spawn({
+                let dev = &dev;
+                move || create_until_killed(dev, round, thread)
+            })).collect();
+            std::thread::sleep(delay);
+            dev.signal("KILL");
+            delays.push(started.elapsed());
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+        });
+        all.extend(created);
+    }
+    let dev = Dev::start_in(directory.path());
+    let ids: HashSet<_> = all.iter().map(|pair| &pair.access_key_id).collect();
+    assert_eq!(ids.len(), all.len(), "an id came twice");
+    assert!(all.len() >= rounds, "the control: keys were created between the kills ({} of them)", all.len());
+    for pair in &all {
+        let (_, answer) = dev.verify(&sign::s3_get(pair, &dev.ready.region, "h", "/b/k").call());
+        assert_eq!(answer["decision"], "accept", "{} was acknowledged: {answer}", pair.access_key_id);
+    }
+    println!("{rounds} kills, {} acknowledged keys, all of them work, no id twice", all.len());
+}
