@@ -81,7 +81,7 @@ impl fmt::Display for Names {
     }
 }
 
-/// The names a credential scope may have: design limits them to what every client sends.
-fn is_scope_name(name: &str) -> bool {
+/// What a service or region in a credential scope may be called.
+pub(crate) fn is_scope_name(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

@@ -1,1 +1,19 @@
-//! The internal verification RPC: JSON, gRPC, health and metrics.
+//! The door for services: JSON and gRPC verification, health, readiness and metrics, on one listener.
+//!
+//! What decides is behind [`Verifier`]; this module reads calls, knows callers, and writes answers.
+
+mod answer;
+mod call;
+mod callers;
+mod decision;
+mod door;
+mod json;
+mod metrics;
+mod verifier;
+
+pub use call::{HeadInput, MAX_BODY, MAX_HEAD, MAX_HEADERS, VerifyCall};
+pub use callers::{CallerError, Callers, Grants};
+pub use decision::{Accepted, Decision, Malformed, Payload, Principal, PrincipalSource};
+pub use door::RpcDoor;
+pub use metrics::Metrics;
+pub use verifier::{Readiness, Verifier};

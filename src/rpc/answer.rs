@@ -1,0 +1,159 @@
+//! The JSON of answers.
+
+use std::time::SystemTime;
+
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Method, StatusCode};
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::callers::NotGranted;
+use super::{Accepted, Decision, Malformed};
+use crate::http::{BodyError, RequestId, Response, full};
+
+#[derive(Serialize)]
+#[serde(tag = "decision", rename_all = "snake_case")]
+enum Verdict<'a> {
+    Accept(Acceptance<'a>),
+    Refuse { code: &'a str, message: &'a str, http_status: u16, request_id: &'a str },
+    Unavailable { reason: &'a str, retry_after_ms: u64, request_id: &'a str },
+}
+
+#[derive(Serialize)]
+struct Acceptance<'a> {
+    access_key_id: &'a str,
+    account: &'a str,
+    principal: Option<Principal<'a>>,
+    principal_source: &'static str,
+    credential_scope: &'a str,
+    signed_headers: &'a [String],
+    payload: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    valid_until: SystemTime,
+    #[serde(serialize_with = "rfc3339")]
+    deny_list_as_of: SystemTime,
+    request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Principal<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    arn: &'a str,
+    user_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    error: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<&'a str>,
+    request_id: &'a str,
+}
+
+/// Whole seconds: nothing here is known more exactly.
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = OffsetDateTime::from(*time).replace_nanosecond(0).expect("0 is a nanosecond");
+    serializer.serialize_str(&time.format(&Rfc3339).map_err(serde::ser::Error::custom)?)
+}
+
+/// 200 with a verdict, 503 when there is none, 400 for a call that lacks something.
+pub(super) fn decided(decision: &Decision, id: &RequestId) -> Response {
+    let request_id = id.as_str();
+    match decision {
+        Decision::Accept(accepted) => json(StatusCode::OK, &Verdict::Accept(acceptance(accepted, request_id))),
+        Decision::Refuse { code, message, http_status } => {
+            json(StatusCode::OK, &Verdict::Refuse { code, message, http_status: *http_status, request_id })
+        }
+        Decision::Unavailable { reason, retry_after_ms } => {
+            let verdict = Verdict::Unavailable { reason, retry_after_ms: *retry_after_ms, request_id };
+            let seconds = retry_after_ms.div_ceil(1000);
+            with(json(StatusCode::SERVICE_UNAVAILABLE, &verdict), RETRY_AFTER, HeaderValue::from(seconds))
+        }
+        Decision::Malformed(what) => malformed(what, id),
+    }
+}
+
+fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a> {
+    let principal = accepted.principal.as_ref();
+    Acceptance {
+        access_key_id: &accepted.access_key_id,
+        account: &accepted.account,
+        principal: principal.map(|it| Principal { kind: &it.kind, arn: &it.arn, user_id: &it.user_id }),
+        principal_source: accepted.principal_source.as_str(),
+        credential_scope: &accepted.credential_scope,
+        signed_headers: &accepted.signed_headers,
+        payload: accepted.payload.as_str(),
+        valid_until: accepted.valid_until,
+        deny_list_as_of: accepted.deny_list_as_of,
+        request_id,
+    }
+}
+
+/// 413 for what is too large, else 400.
+pub(super) fn malformed(malformed: &Malformed, id: &RequestId) -> Response {
+    let too_large = malformed.code == Malformed::TOO_LARGE;
+    let status = if too_large { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+    problem(status, malformed.code, &malformed.message, malformed.at.as_deref(), id)
+}
+
+/// 413, 408 or 400 for a call whose bytes did not arrive.
+pub(super) fn unread(error: &BodyError, id: &RequestId) -> Response {
+    let code = match error {
+        BodyError::TooLarge { .. } => Malformed::TOO_LARGE,
+        BodyError::Late => "too_late",
+        BodyError::Broken(_) => "unreadable",
+    };
+    problem(error.status(), code, &error.to_string(), None, id)
+}
+
+pub(super) fn unauthenticated(message: &str, id: &RequestId) -> Response {
+    let answer = problem(StatusCode::UNAUTHORIZED, "unauthenticated", message, None, id);
+    with(answer, WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+pub(super) fn not_granted(denied: &NotGranted, id: &RequestId) -> Response {
+    problem(StatusCode::FORBIDDEN, "not_granted", &denied.message, Some(denied.at), id)
+}
+
+pub(super) fn not_found(id: &RequestId) -> Response {
+    let message = "there is POST /v1/verify, GET /healthz, GET /readyz and GET /metrics here, and gRPC";
+    problem(StatusCode::NOT_FOUND, "not_found", message, None, id)
+}
+
+pub(super) fn method_not_allowed(allowed: &Method, id: &RequestId) -> Response {
+    let message = format!("this path takes {allowed}");
+    let answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &message, None, id);
+    with(answer, ALLOW, HeaderValue::from_str(allowed.as_str()).expect("a method is a token"))
+}
+
+pub(super) fn internal_error(id: &RequestId) -> Response {
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "an error on our side: it is in our log", None, id)
+}
+
+fn problem(status: StatusCode, error: &str, message: &str, at: Option<&str>, id: &RequestId) -> Response {
+    json(status, &Problem { error, message, at, request_id: id.as_str() })
+}
+
+/// Plain text, a line each.
+pub(super) fn text(status: StatusCode, text: String) -> Response {
+    typed(status, "text/plain; charset=utf-8", text.into_bytes())
+}
+
+pub(super) fn typed(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    typed(status, "application/json", serde_json::to_vec(value).expect("strings and numbers under string keys"))
+}
+
+fn with(mut response: Response, name: hyper::header::HeaderName, value: HeaderValue) -> Response {
+    response.headers_mut().insert(name, value);
+    response
+}

@@ -1,0 +1,143 @@
+//! The four outcomes of a call.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+/// What a caller is told.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// The signature is right, by a key that is good.
+    Accept(Box<Accepted>),
+    /// The request must not be served.
+    Refuse {
+        /// The error code of AWS for the expected service.
+        code: Cow<'static, str>,
+        /// For people; safe to hand on to the client.
+        message: Cow<'static, str>,
+        /// The HTTP status that AWS sends with this code.
+        http_status: u16,
+    },
+    /// Trouble of ours: nothing is known about the request.
+    Unavailable {
+        /// For people; says no more than which part is missing.
+        reason: Cow<'static, str>,
+        /// When to ask again.
+        retry_after_ms: u64,
+    },
+    /// The call cannot be understood, or lacks what a decision needs. Says nothing about the request.
+    Malformed(Malformed),
+}
+
+/// What is wrong with a call.
+#[derive(Clone, Debug)]
+pub struct Malformed {
+    /// Such as `body_required`.
+    pub code: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The field of the call, where one can be named.
+    pub at: Option<String>,
+}
+
+/// What is known about a request that was accepted.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The key that signed.
+    pub access_key_id: String,
+    /// Its account, twelve digits.
+    pub account: String,
+    /// Whose key it is, if this node knows.
+    pub principal: Option<Principal>,
+    /// How the principal is known.
+    pub principal_source: PrincipalSource,
+    /// `date/region/service/aws4_request`.
+    pub credential_scope: String,
+    /// Names of the headers that the signature covers, in order.
+    pub signed_headers: Vec<String>,
+    /// What the signature says about the body.
+    pub payload: Payload,
+    /// When the signature stops being good.
+    pub valid_until: SystemTime,
+    /// Up to when denials are known.
+    pub deny_list_as_of: SystemTime,
+}
+
+/// Whose key it is.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// `Root`, `User`, …
+    pub kind: Cow<'static, str>,
+    /// Its ARN.
+    pub arn: String,
+    /// Its unique id.
+    pub user_id: String,
+}
+
+/// How a principal is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrincipalSource {
+    /// From the registry.
+    Registry,
+    /// From the session token.
+    Token,
+    /// It is not.
+    None,
+}
+
+/// What the signature says about the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// The body given is the one that was signed.
+    Checked,
+    /// The signature does not cover the body.
+    Unsigned,
+    /// The signature covers a hash, and no body was given to compare it with.
+    NotChecked,
+    /// The body is signed in chunks, which whoever reads it has to check.
+    Streaming,
+}
+
+impl Malformed {
+    /// The code of what is over a limit in bytes; its status is 413.
+    pub(super) const TOO_LARGE: &'static str = "too_large";
+
+    /// Something is wrong with one field.
+    pub fn new(code: &'static str, at: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), at: Some(at.into()) }
+    }
+
+    pub(super) fn missing(at: &str, message: &str) -> Self {
+        Self::new("missing_field", at, message)
+    }
+
+    pub(super) fn bad(at: &str, message: impl Into<String>) -> Self {
+        Self::new("bad_field", at, message)
+    }
+
+    pub(super) fn too_large(at: &str, message: String) -> Self {
+        Self::new(Self::TOO_LARGE, at, message)
+    }
+}
+
+impl PrincipalSource {
+    /// As the answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Token => "token",
+            Self::None => "none",
+        }
+    }
+}
+
+impl Payload {
+    /// As the answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Checked => "checked",
+            Self::Unsigned => "unsigned",
+            Self::NotChecked => "not_checked",
+            Self::Streaming => "streaming",
+        }
+    }
+}

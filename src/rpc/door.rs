@@ -1,0 +1,102 @@
+//! The paths of this door.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+use hyper::{Method, StatusCode};
+
+use super::json::{Call, MAX_CALL};
+use super::{Callers, Grants, Metrics, Readiness, Verifier, answer, metrics};
+use crate::config::Limits;
+use crate::http::{Context, Handler, Request, RequestId, Response, read_body};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The handler of the door for services.
+pub struct RpcDoor<A> {
+    authority: Arc<A>,
+    callers: Callers,
+    metrics: Arc<Metrics>,
+    body_timeout: Duration,
+}
+
+impl<A: Verifier + Readiness> RpcDoor<A> {
+    /// Of its bounds on time, `limits` gives the one on bodies.
+    pub fn new(authority: Arc<A>, callers: Callers, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+        Self { authority, callers, metrics, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+    }
+
+    async fn route(&self, request: Request, context: &Context) -> Response {
+        let id = &context.request_id;
+        match (request.uri().path(), request.method()) {
+            ("/v1/verify", &Method::POST) => self.as_caller(request, context, Self::verify).await,
+            ("/v1/verify", _) => answer::method_not_allowed(&Method::POST, id),
+            ("/healthz", &Method::GET) => answer::text(StatusCode::OK, "running\n".into()),
+            ("/readyz", &Method::GET) => self.readiness().await,
+            ("/metrics", &Method::GET) => self.as_caller(request, context, Self::scrape).await,
+            ("/healthz" | "/readyz" | "/metrics", _) => answer::method_not_allowed(&Method::GET, id),
+            _ => answer::not_found(id),
+        }
+    }
+
+    /// Goes on only for a caller that is known.
+    async fn as_caller(
+        &self,
+        request: Request,
+        context: &Context,
+        serve: impl AsyncFn(&Self, Request, &Grants, &RequestId) -> Response,
+    ) -> Response {
+        match self.callers.identify(request.headers(), &context.peer) {
+            Ok(caller) => serve(self, request, caller, &context.request_id).await,
+            Err(message) => answer::unauthenticated(message, &context.request_id),
+        }
+    }
+
+    async fn verify(&self, request: Request, caller: &Grants, id: &RequestId) -> Response {
+        let bytes = match read_body(request.into_body(), MAX_CALL, self.body_timeout).await {
+            Ok(bytes) => bytes,
+            Err(error) => return answer::unread(&error, id),
+        };
+        let call = match Call::parse(&bytes) {
+            Ok(call) => call,
+            Err(malformed) => return answer::malformed(&malformed, id),
+        };
+        let call = match call.as_verify_call() {
+            Ok(call) => call,
+            Err(malformed) => return answer::malformed(&malformed, id),
+        };
+        if let Err(denied) = caller.check(&call) {
+            return answer::not_granted(&denied, id);
+        }
+        let decision = self.authority.verify(call, caller, id).await;
+        answer::decided(&decision, id)
+    }
+
+    async fn scrape(&self, _: Request, _: &Grants, _: &RequestId) -> Response {
+        answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.render().into_bytes())
+    }
+
+    async fn readiness(&self) -> Response {
+        let troubles = self.authority.troubles().await;
+        if troubles.is_empty() {
+            return answer::text(StatusCode::OK, "ready\n".into());
+        }
+        answer::text(StatusCode::SERVICE_UNAVAILABLE, troubles.join("\n") + "\n")
+    }
+}
+
+impl<A: Verifier + Readiness> Handler for RpcDoor<A> {
+    async fn handle(&self, request: Request, context: Context) -> Response {
+        with_id(self.route(request, &context).await, &context)
+    }
+
+    fn internal_error(&self, context: &Context) -> Response {
+        with_id(answer::internal_error(&context.request_id), context)
+    }
+}
+
+fn with_id(mut response: Response, context: &Context) -> Response {
+    response.headers_mut().insert(REQUEST_ID, context.request_id.to_header());
+    response
+}

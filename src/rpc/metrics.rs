@@ -1,0 +1,116 @@
+//! Prometheus metrics.
+
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// The media type of [`Metrics::render`].
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds in seconds: a cached signing key takes tens of microseconds, an HSM up to its deadline.
+const BUCKETS: [f64; 14] =
+    [20e-6, 50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3, 1.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdict {
+    decision: &'static str,
+    code: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Waited {
+    hsm: &'static str,
+}
+
+/// What a node counts.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    verdicts: Family<Verdict, Counter>,
+    with_hsm: Histogram,
+    without_hsm: Histogram,
+}
+
+impl Metrics {
+    /// `hsm_requests` tells how many requests of each kind were sent to workers; it is asked at each scrape.
+    pub fn new(hsm_requests: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) -> Self {
+        let mut registry = Registry::with_prefix("rederive");
+        let verdicts = Family::default();
+        registry.register("verify", "Verified requests by decision and error code", verdicts.clone());
+        let seconds: Family<Waited, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let histogram = |hsm| seconds.get_or_create_owned(&Waited { hsm });
+        let (with_hsm, without_hsm) = (histogram("yes"), histogram("no"));
+        let help = "Time of a verification, by whether it waited for the HSM";
+        registry.register("verify_seconds", help, seconds);
+        registry.register_collector(Box::new(HsmRequests(hsm_requests)));
+        Self { registry, verdicts, with_hsm, without_hsm }
+    }
+
+    /// Counts one verification. `decision` is `accept`, `refuse` or `unavailable`; `code` is the error code, or empty.
+    pub fn verified(&self, decision: &'static str, code: &str, elapsed: Duration, waited_for_hsm: bool) {
+        self.verdicts.get_or_create(&Verdict { decision, code: code.to_owned() }).inc();
+        let histogram = if waited_for_hsm { &self.with_hsm } else { &self.without_hsm };
+        histogram.observe(elapsed.as_secs_f64());
+    }
+
+    /// The metrics as OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes any text");
+        text
+    }
+}
+
+/// Counters that the worker's clients keep, read at each scrape.
+struct HsmRequests<F>(F);
+
+impl<F> std::fmt::Debug for HsmRequests<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HsmRequests")
+    }
+}
+
+impl<F: Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static> Collector for HsmRequests<F> {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help = "Requests sent to HSM workers by kind";
+        let mut family = encoder.encode_descriptor("hsm_requests", help, None, MetricType::Counter)?;
+        for (kind, count) in (self.0)() {
+            let counter = ConstCounter::new(count);
+            counter.encode(family.encode_family(&[("kind", kind)])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_counted_by_code_and_by_wait() {
+        let metrics = Metrics::new(Vec::new);
+        metrics.verified("accept", "", Duration::from_micros(30), false);
+        metrics.verified("accept", "", Duration::from_millis(30), true);
+        metrics.verified("refuse", "SignatureDoesNotMatch", Duration::from_micros(3), false);
+        let text = metrics.render();
+        for line in [
+            "rederive_verify_total{decision=\"accept\",code=\"\"} 2",
+            "rederive_verify_total{decision=\"refuse\",code=\"SignatureDoesNotMatch\"} 1",
+            "rederive_verify_seconds_count{hsm=\"no\"} 2",
+            "rederive_verify_seconds_bucket{le=\"0.00002\",hsm=\"no\"} 1",
+            "rederive_verify_seconds_count{hsm=\"yes\"} 1",
+            "rederive_verify_seconds_bucket{le=\"0.025\",hsm=\"yes\"} 0",
+            "rederive_verify_seconds_bucket{le=\"0.05\",hsm=\"yes\"} 1",
+        ] {
+            assert!(text.lines().any(|have| have == line), "no `{line}` in {text}");
+        }
+    }
+}

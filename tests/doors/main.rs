@@ -1,0 +1,5 @@
+//! The doors as their clients see them: HTTP, TLS, callers, JSON and gRPC, in front of an authority that is made up.
+
+mod http;
+mod support;
+mod verify_json;

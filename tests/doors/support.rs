@@ -1,0 +1,201 @@
+//! A made-up authority behind a real door, and clients.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rederive::config::Config;
+use rederive::http::{Door, Handler, RequestId, server_config};
+use rederive::rpc::{
+    Accepted, Callers, Decision, Grants, HeadInput, Malformed, Metrics, Payload, Principal, PrincipalSource, Readiness,
+    RpcDoor, Verifier, VerifyCall,
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// What the authority was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub caller: String,
+    pub head: Vec<u8>,
+    pub body: Option<Vec<u8>>,
+    pub payload_sha256: Option<[u8; 32]>,
+    pub region: Option<String>,
+}
+
+/// Answers by the name of the expected service.
+#[derive(Default)]
+pub struct MadeUp {
+    pub asked: Mutex<Vec<Asked>>,
+    pub troubles: Mutex<Vec<String>>,
+}
+
+impl MadeUp {
+    pub fn last(&self) -> Asked {
+        self.asked.lock().expect("no test panics with it").last().expect("it was asked").clone()
+    }
+
+    pub fn times(&self) -> usize {
+        self.asked.lock().expect("no test panics with it").len()
+    }
+}
+
+impl Verifier for MadeUp {
+    async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
+        self.asked.lock().expect("no test panics with it").push(Asked {
+            caller: caller.caller.clone(),
+            head: raw(&call.head),
+            body: call.body.map(<[u8]>::to_vec),
+            payload_sha256: call.payload_sha256,
+            region: call.expect_region.map(str::to_owned),
+        });
+        match call.expect_service {
+            "refuse" => Decision::Refuse {
+                code: "SignatureDoesNotMatch".into(),
+                message: "It does not match.".into(),
+                http_status: 403,
+            },
+            "unavailable" => Decision::Unavailable { reason: "the HSM does not answer".into(), retry_after_ms: 1500 },
+            "malformed" => Decision::Malformed(Malformed::new("body_required", "body", "give the body or its hash")),
+            "panic" => panic!("as asked"),
+            "nobody" => Decision::Accept(Box::new(Accepted {
+                principal: None,
+                principal_source: PrincipalSource::None,
+                payload: Payload::NotChecked,
+                ..accepted()
+            })),
+            _ => Decision::Accept(Box::new(accepted())),
+        }
+    }
+}
+
+impl Readiness for MadeUp {
+    async fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().expect("no test panics with it").clone()
+    }
+}
+
+fn raw(head: &HeadInput<'_>) -> Vec<u8> {
+    match head {
+        HeadInput::Raw(bytes) => bytes.to_vec(),
+        HeadInput::Fields { method, target, headers } => {
+            let mut bytes = [method, b" ".as_slice(), target, b"\n"].concat();
+            headers.iter().for_each(|(name, value)| bytes.extend([name, b": ".as_slice(), value, b"\n"].concat()));
+            bytes
+        }
+    }
+}
+
+fn accepted() -> Accepted {
+    Accepted {
+        access_key_id: "AKIARZPUZDIKAAERULUU".into(),
+        account: "123456789012".into(),
+        principal: Some(Principal {
+            kind: "User".into(),
+            arn: "arn:aws:iam::123456789012:user/alice".into(),
+            user_id: "AIDAEXAMPLE".into(),
+        }),
+        principal_source: PrincipalSource::Registry,
+        credential_scope: "20261121/local/s3/aws4_request".into(),
+        signed_headers: vec!["host".into(), "x-amz-date".into()],
+        payload: Payload::Checked,
+        valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
+        deny_list_as_of: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_261_500),
+    }
+}
+
+/// A configuration for tests: the lines given, and what is needed beside them.
+pub fn config(lines: &str) -> Config {
+    let token = "[[token]]\nname = \"t\"\nmodule = \"m\"\nlabel = \"l\"\npin_env = \"PIN\"\n";
+    Config::parse(&format!("state_dir = \"s\"\n{token}{lines}"), []).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A door that serves until it is told to stop.
+pub struct Served {
+    pub address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    /// `[rpc]` and `[limits]` of the configuration, on a free port of 127.0.0.1.
+    pub async fn start(config: &Config, handler: impl Handler) -> Self {
+        let rpc = &config.rpc;
+        let pair = rpc.tls_cert.as_ref().zip(rpc.tls_key.as_ref());
+        let tls = pair.map(|(cert, key)| server_config(cert, key, rpc.client_ca.as_deref()).expect("good files"));
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let door = Door::bind(free, tls, &config.limits).await.expect("a free port");
+        let (stop, stopped) = oneshot::channel();
+        let address = door.address();
+        let task = tokio::spawn(door.serve("test", handler, async { drop(stopped.await) }));
+        Self { address, stop, task }
+    }
+
+    /// Begins to drain; the task ends when that is over.
+    pub fn stop(self) -> JoinHandle<()> {
+        self.stop.send(()).expect("it is still serving");
+        self.task
+    }
+}
+
+/// A door for services with a made-up authority.
+pub async fn rpc(config: &Config) -> (Served, Arc<MadeUp>) {
+    let authority = Arc::new(MadeUp::default());
+    let metrics = Metrics::new(|| vec![("signing_key", 7), ("check", 2)]);
+    let callers = Callers::new(config).unwrap_or_else(|error| panic!("{error}"));
+    let door = RpcDoor::new(authority.clone(), callers, Arc::new(metrics), &config.limits);
+    (Served::start(config, door).await, authority)
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: hyper::HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn json(&self) -> serde_json::Value {
+        assert_eq!(self.header("content-type"), "application/json");
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
+    }
+}
+
+/// One request over a new HTTP/1.1 connection. `head` is `METHOD target`, then header lines.
+pub async fn ask(address: SocketAddr, head: &str, body: impl Into<Bytes>) -> Answer {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    ask_over(stream, head, body).await.expect("it answers")
+}
+
+/// The same over a stream that is there already.
+pub async fn ask_over<S>(stream: S, head: &str, body: impl Into<Bytes>) -> Result<Answer, hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut lines = head.lines().map(str::trim);
+    let (method, target) = lines.next().and_then(|line| line.split_once(' ')).expect("METHOD target");
+    let mut request = hyper::Request::builder().method(method).uri(target).header("host", "test");
+    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
+        request = request.header(name, value);
+    }
+    let response = sender.send_request(request.body(Full::new(body.into())).expect("a request")).await?;
+    let (parts, body) = response.into_parts();
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await?.to_bytes() })
+}
