@@ -1,1 +1,63 @@
-//! The pure core of Signature Version 4: bytes, time and keys in, a decision out; no I/O, no clock.
+//! The pure core of Signature V4: bytes, time and keys in, a decision out; no I/O, no clock.
+//!
+//! [`RequestHead`] reads a head; [`SignedRequest`] and the types after it are the steps of verification, in `verify`'s
+//! order; [`Verified`] is success. A [`Refusal`] names a cause; [`Refusal::outside`] is what the client is told of it.
+//!
+//! ```
+//! use rederive::sigv4::{Body, Expectation, Limits, PreparedSigningKey, Regions, RequestHead, SignedRequest};
+//! use rederive_hsm::signing_key::SigningKey;
+//!
+//! // A worked example of the S3 documentation.
+//! let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+//! let bytes = format!(
+//!     "GET /?lifecycle HTTP/1.1\r\n\
+//!      Host: examplebucket.s3.amazonaws.com\r\n\
+//!      x-amz-date: 20130524T000000Z\r\n\
+//!      x-amz-content-sha256: {hash}\r\n\
+//!      Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request, \
+//!      SignedHeaders=host;x-amz-content-sha256;x-amz-date, \
+//!      Signature=fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543\r\n\r\n"
+//! );
+//! let (head, _body_starts) = RequestHead::parse(bytes.as_bytes(), &Limits::default())?;
+//! let request = SignedRequest::parse(&head).expect("well formed");
+//! let expectation = Expectation { service: "s3", regions: Regions::Any };
+//! let scoped = request.check_scope_and_time(&expectation, 1369353600).expect("signed for this service, and now");
+//! let string_to_sign = scoped.string_to_sign(Body::Bytes(b"")).expect("all that must be signed is listed");
+//!
+//! let secret = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+//! let key = SigningKey::derive_from_text(secret, b"20130524", "us-east-1", "s3");
+//! let verified = string_to_sign.verify(&PreparedSigningKey::new(&key)).expect("the signature is right");
+//! assert_eq!(verified.access_key_id(), "AKIAIOSFODNN7EXAMPLE");
+//! # Ok::<(), rederive::sigv4::HeadError>(())
+//! ```
+
+mod authorization;
+mod canonical;
+mod encode;
+mod head;
+mod headers;
+mod key;
+mod outside;
+mod payload;
+mod presigned;
+mod refusal;
+mod scope;
+mod signed_headers;
+mod sink;
+mod target;
+mod time;
+mod verify;
+
+pub use authorization::{ALGORITHM, Carrier, Scheme};
+pub use canonical::{CanonicalRequest, PathStyle};
+pub use head::{HeadError, Header, Limits, MAX_HEADERS, RequestHead};
+pub use key::PreparedSigningKey;
+pub use outside::Outside;
+pub use payload::{Body, PayloadStatus};
+pub use presigned::MAX_EXPIRES;
+pub use refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault, SignedHeadersFault};
+pub use scope::{CredentialScope, Family, ScopePart, TERMINATOR};
+pub use signed_headers::SignedHeaders;
+pub use target::TargetFault;
+pub use time::{AmzDate, UnixSeconds};
+pub use verify::{Expectation, Regions, ScopedRequest, SignedRequest, StringToSign, StringToSignError, Verified};

@@ -1,0 +1,270 @@
+//! The credentials of a request, read once into typed parts, from wherever they stand.
+//!
+//! Source: "Signing AWS API requests"; S3's "Authenticating Requests: Using the Authorization Header" and "Using Query
+//! Parameters".
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use super::encode::{Place, decode};
+use super::head::{RequestHead, trim_blanks};
+use super::headers::NamedHeaders;
+use super::presigned::{Part, Parts, QueryCredentials, read_expires};
+use super::refusal::{AuthorizationFault, CredentialFault, Refusal, shown};
+use super::scope::{CredentialScope, TERMINATOR};
+use super::signed_headers::SignedHeaders;
+use super::target::Target;
+use super::time::AmzDate;
+
+/// The algorithm of Signature Version 4.
+pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const ALGORITHM_V4A: &[u8] = b"AWS4-ECDSA-P256-SHA256";
+
+/// Where in a request the credentials stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Carrier {
+    /// In the Authorization header.
+    Header,
+    /// In the query of a presigned URL.
+    Query,
+}
+
+/// A kind of credentials that is known and not accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scheme {
+    /// Signature V4A, with ECDSA.
+    V4a(Carrier),
+    /// Signature V2: `AWS id:signature`, or the query parameter AWSAccessKeyId.
+    V2(Carrier),
+    /// Signature V3: `AWS3` and `AWS3-HTTPS`.
+    V3,
+    /// A form with a POST policy.
+    PostForm,
+    /// Anything else, by the name it gives itself.
+    Other(Carrier, String),
+}
+
+/// The parts of a Signature V4, and the date that it was made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Authorization<'a> {
+    pub carrier: Carrier,
+    pub access_key_id: &'a str,
+    pub scope: CredentialScope<'a>,
+    pub signed_headers: SignedHeaders<'a>,
+    pub signature: [u8; 32],
+    pub date: AmzDate,
+    /// Seconds; `None` in a header.
+    pub expires: Option<u32>,
+    pub session_token: Option<SessionToken<'a>>,
+    /// X-Amz-Content-Sha256 in a presigned query.
+    pub content_sha256: Option<&'a [u8]>,
+}
+
+/// A session token as it stands in the request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionToken<'a> {
+    pub raw: &'a [u8],
+    pub carrier: Carrier,
+}
+
+impl<'a> SessionToken<'a> {
+    pub fn text(&self) -> Cow<'a, [u8]> {
+        match self.carrier {
+            Carrier::Header => Cow::Borrowed(self.raw),
+            Carrier::Query => decode(self.raw, Place::Query),
+        }
+    }
+}
+
+impl<'a> Authorization<'a> {
+    /// Finds the credentials; there must be exactly one kind of them, and it must be Signature V4.
+    pub fn find(head: &RequestHead<'a>, named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<Self, Refusal> {
+        let header = named.authorization.filter(|value| !value.is_empty());
+        let query = QueryCredentials::find(target)?;
+        match (header, query) {
+            (Some(header), QueryCredentials::None) => Self::from_header(header, named),
+            (None, QueryCredentials::V4(parts)) => Self::from_query(&parts, named),
+            (None, QueryCredentials::V2) => Err(Refusal::UnsupportedScheme(Scheme::V2(Carrier::Query))),
+            (None, QueryCredentials::None) if is_form(head) => Err(Refusal::UnsupportedScheme(Scheme::PostForm)),
+            (None, QueryCredentials::None) => Err(Refusal::MissingCredentials),
+            (Some(_), QueryCredentials::V4(_) | QueryCredentials::V2) | (_, QueryCredentials::Several) => {
+                Err(Refusal::SeveralCredentials)
+            }
+        }
+    }
+
+    /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; the blanks after the commas may be missing.
+    fn from_header(value: &'a [u8], named: &NamedHeaders<'a>) -> Result<Self, Refusal> {
+        let (scheme, rest) = value.split_at(memchr2(b' ', b'\t', value).unwrap_or(value.len()));
+        check_algorithm(scheme, Carrier::Header)?;
+        let parts = HeaderParts::read(rest)?;
+        let date = named.amz_date.or(named.date);
+        let (Some(credential), Some(signed_headers), Some(signature), Some(date_text)) =
+            (parts.credential, parts.signed_headers, parts.signature, date)
+        else {
+            return Err(parts.missing(date.is_some()));
+        };
+        let date =
+            if named.amz_date.is_some() { AmzDate::parse(date_text) } else { AmzDate::parse_date_header(date_text) };
+        let carrier = Carrier::Header;
+        let credential = Credential::read(credential, carrier)?;
+        Ok(Self {
+            carrier,
+            access_key_id: credential.access_key_id,
+            scope: credential.scope,
+            signed_headers: SignedHeaders::read(signed_headers, carrier)?,
+            signature: read_signature(signature)?,
+            date: date.ok_or_else(|| Refusal::MalformedDate { carrier, got: shown(date_text) })?,
+            expires: None,
+            session_token: named.session_token.map(|raw| SessionToken { raw, carrier }),
+            content_sha256: None,
+        })
+    }
+
+    /// The parameters X-Amz-… of a presigned URL.
+    fn from_query(parts: &Parts<'a>, named: &NamedHeaders<'a>) -> Result<Self, Refusal> {
+        let carrier = Carrier::Query;
+        if let Some(algorithm) = parts.get(Part::Algorithm) {
+            check_algorithm(algorithm, carrier)?;
+        }
+        let required = parts.required()?;
+        let token = parts.get(Part::SecurityToken).map(|raw| SessionToken { raw, carrier });
+        if token.is_some() && named.session_token.is_some() {
+            return Err(Refusal::RepeatedHeader("x-amz-security-token"));
+        }
+        let credential = Credential::read(required.credential, carrier)?;
+        let date = AmzDate::parse(required.date);
+        Ok(Self {
+            carrier,
+            access_key_id: credential.access_key_id,
+            scope: credential.scope,
+            signed_headers: SignedHeaders::read(required.signed_headers, carrier)?,
+            signature: read_signature(required.signature)?,
+            date: date.ok_or_else(|| Refusal::MalformedDate { carrier, got: shown(required.date) })?,
+            expires: Some(read_expires(required.expires)?),
+            session_token: token.or(named.session_token.map(|raw| SessionToken { raw, carrier: Carrier::Header })),
+            content_sha256: parts.get(Part::ContentSha256),
+        })
+    }
+}
+
+/// Every scheme is named: what is not known by name is refused as well, and by the name it gives itself.
+fn check_algorithm(name: &[u8], carrier: Carrier) -> Result<(), Refusal> {
+    let scheme = match name {
+        name if name == ALGORITHM.as_bytes() => return Ok(()),
+        ALGORITHM_V4A => Scheme::V4a(carrier),
+        b"AWS" => Scheme::V2(carrier),
+        b"AWS3" | b"AWS3-HTTPS" => Scheme::V3,
+        _ => Scheme::Other(carrier, shown(name)),
+    };
+    Err(Refusal::UnsupportedScheme(scheme))
+}
+
+/// Whether this is a form as browsers post it, whose credentials stand in the body.
+fn is_form(head: &RequestHead<'_>) -> bool {
+    const FORM: &[u8] = b"multipart/form-data";
+    let is_form_type = |value: &[u8]| value.get(..FORM.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORM));
+    head.method() == b"POST"
+        && head.headers().iter().any(|h| h.name.eq_ignore_ascii_case(b"content-type") && is_form_type(h.value))
+}
+
+/// The parts of an Authorization header, as text.
+#[derive(Default)]
+struct HeaderParts<'a> {
+    credential: Option<&'a [u8]>,
+    signed_headers: Option<&'a [u8]>,
+    signature: Option<&'a [u8]>,
+}
+
+impl<'a> HeaderParts<'a> {
+    fn read(mut rest: &'a [u8]) -> Result<Self, Refusal> {
+        let mut parts = Self::default();
+        while !rest.is_empty() {
+            let end = memchr(b',', rest).unwrap_or(rest.len());
+            parts.note(trim_blanks(&rest[..end])).map_err(Refusal::MalformedAuthorization)?;
+            rest = rest.get(end + 1..).unwrap_or_default();
+        }
+        Ok(parts)
+    }
+
+    fn note(&mut self, part: &'a [u8]) -> Result<(), AuthorizationFault> {
+        let mark = memchr(b'=', part).ok_or_else(|| AuthorizationFault::NotNameValue(shown(part)))?;
+        let (place, name) = match &part[..mark] {
+            b"Credential" => (&mut self.credential, "Credential"),
+            b"SignedHeaders" => (&mut self.signed_headers, "SignedHeaders"),
+            b"Signature" => (&mut self.signature, "Signature"),
+            other => return Err(AuthorizationFault::UnknownPart(shown(other))),
+        };
+        match place.replace(&part[mark + 1..]) {
+            None => Ok(()),
+            Some(_) => Err(AuthorizationFault::RepeatedPart(name)),
+        }
+    }
+
+    #[cold]
+    fn missing(&self, has_date: bool) -> Refusal {
+        let parts = [
+            ("Credential", self.credential.is_some()),
+            ("Signature", self.signature.is_some()),
+            ("SignedHeaders", self.signed_headers.is_some()),
+            ("X-Amz-Date", has_date),
+        ];
+        let parts = parts.iter().filter(|(_, is_there)| !is_there).map(|(name, _)| *name).collect();
+        Refusal::MissingParts { carrier: Carrier::Header, parts }
+    }
+}
+
+/// `id/date/region/service/aws4_request`.
+struct Credential<'a> {
+    access_key_id: &'a str,
+    scope: CredentialScope<'a>,
+}
+
+impl<'a> Credential<'a> {
+    fn read(text: &'a [u8], carrier: Carrier) -> Result<Self, Refusal> {
+        Self::try_read(text, carrier).map_err(|fault| Refusal::MalformedCredential { carrier, fault })
+    }
+
+    fn try_read(text: &'a [u8], carrier: Carrier) -> Result<Self, CredentialFault> {
+        let [id, date, region, service, terminator] =
+            split_credential(text, carrier).ok_or_else(|| CredentialFault::NotFiveParts(shown(text)))?;
+        let access_key_id = access_key_id(id).ok_or_else(|| CredentialFault::AccessKeyId(shown(id)))?;
+        if terminator != TERMINATOR.as_bytes() {
+            return Err(CredentialFault::Terminator(shown(terminator)));
+        }
+        let scope = CredentialScope::new(date, region, service);
+        let scope = scope.map_err(|part| CredentialFault::Scope(part, shown(text)))?;
+        Ok(Self { access_key_id, scope })
+    }
+}
+
+/// Exactly five parts. In a query the slashes may be escaped; no part has a character that needs an escape.
+fn split_credential(text: &[u8], carrier: Carrier) -> Option<[&[u8]; 5]> {
+    let mut parts = [&[][..]; 5];
+    let mut rest = text;
+    for part in &mut parts[..4] {
+        let end = memchr2(b'/', b'%', rest)?;
+        *part = &rest[..end];
+        rest = match (&rest[end..], carrier) {
+            ([b'/', rest @ ..], _) | ([b'%', b'2', b'F' | b'f', rest @ ..], Carrier::Query) => rest,
+            _ => return None,
+        };
+    }
+    parts[4] = rest;
+    memchr2(b'/', b'%', rest).is_none().then_some(parts)
+}
+
+/// `\w{1,128}`. AWS says 16 at least, but its published vectors have ids of 11; which ids are ours is step 2's to say.
+fn access_key_id(text: &[u8]) -> Option<&str> {
+    let fits = (1..=128).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    fits.then(|| std::str::from_utf8(text).ok()).flatten()
+}
+
+fn read_signature(text: &[u8]) -> Result<[u8; 32], Refusal> {
+    let mut signature = [0; 32];
+    match base16ct::lower::decode(text, &mut signature) {
+        Ok(decoded) if decoded.len() == 32 => Ok(signature),
+        _ => Err(Refusal::MalformedSignature { got: shown(text) }),
+    }
+}

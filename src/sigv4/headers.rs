@@ -1,0 +1,63 @@
+//! The headers that the rules of Signature V4 name, found in one pass.
+
+use super::head::{Header, RequestHead};
+use super::refusal::Refusal;
+
+/// A set of headers of one request: a bit for each, in arrival order.
+pub(super) type HeaderSet = u128;
+
+/// Values of the headers that verification reads, each of which may come once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NamedHeaders<'a> {
+    pub host: Option<&'a [u8]>,
+    pub authorization: Option<&'a [u8]>,
+    pub date: Option<&'a [u8]>,
+    pub amz_date: Option<&'a [u8]>,
+    pub content_sha256: Option<&'a [u8]>,
+    /// x-amz-security-token, or x-amz-s3session-token of S3 Express.
+    pub session_token: Option<&'a [u8]>,
+    /// All headers named `x-amz-…`.
+    pub amz: HeaderSet,
+    /// x-amz-content-sha256 alone.
+    pub content_sha256_bit: HeaderSet,
+}
+
+impl<'a> NamedHeaders<'a> {
+    /// # Errors
+    /// If one of the fields of this type came twice.
+    pub fn find(head: &RequestHead<'a>) -> Result<Self, Refusal> {
+        let mut named = Self::default();
+        for (index, header) in head.headers().iter().enumerate() {
+            named.note(1 << index, header)?;
+        }
+        Ok(named)
+    }
+
+    fn note(&mut self, bit: HeaderSet, header: &Header<'a>) -> Result<(), Refusal> {
+        let is = |name: &[u8]| header.name.eq_ignore_ascii_case(name);
+        // The length and first letter rule out most names before any is compared.
+        let (place, name) = match (header.name.len(), header.name[0] | 0x20) {
+            (4, b'h') if is(b"host") => (&mut self.host, "host"),
+            (4, b'd') if is(b"date") => (&mut self.date, "date"),
+            (13, b'a') if is(b"authorization") => (&mut self.authorization, "authorization"),
+            (6.., b'x') if header.name[..6].eq_ignore_ascii_case(b"x-amz-") => {
+                self.amz |= bit;
+                match header.name.len() {
+                    10 if is(b"x-amz-date") => (&mut self.amz_date, "x-amz-date"),
+                    20 if is(b"x-amz-content-sha256") => {
+                        self.content_sha256_bit = bit;
+                        (&mut self.content_sha256, "x-amz-content-sha256")
+                    }
+                    20 if is(b"x-amz-security-token") => (&mut self.session_token, "x-amz-security-token"),
+                    21 if is(b"x-amz-s3session-token") => (&mut self.session_token, "x-amz-s3session-token"),
+                    _ => return Ok(()),
+                }
+            }
+            _ => return Ok(()),
+        };
+        match place.replace(header.value) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::RepeatedHeader(name)),
+        }
+    }
+}

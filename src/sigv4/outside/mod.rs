@@ -1,0 +1,43 @@
+//! What a client is told of a refusal: the codes, statuses and texts of AWS, which clients and SDKs act on.
+//!
+//! No text tells what the right signature would have been.
+
+mod query;
+mod s3;
+
+use super::refusal::Refusal;
+use super::scope::Family;
+
+/// An AWS error: what the body of the answer says, in whichever format the door has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// The error code, which SDKs act on.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub http_status: u16,
+    /// For people.
+    pub message: String,
+    /// Further elements of S3's error body, in order.
+    pub elements: Vec<(&'static str, String)>,
+}
+
+impl Outside {
+    fn new(code: &'static str, http_status: u16, message: impl Into<String>) -> Self {
+        Self { code, http_status, message: message.into(), elements: Vec::new() }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.elements.push((name, value.into()));
+        self
+    }
+}
+
+impl Refusal {
+    /// What the client is told, in the manner of the service's family.
+    pub fn outside(&self, family: Family) -> Outside {
+        match family {
+            Family::S3 => s3::outside(self),
+            Family::Query => query::outside(self),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The credential scope, and which of AWS's two families of rules a service follows.
+
+use std::fmt;
+
+/// The last part of every credential scope.
+pub const TERMINATOR: &str = "aws4_request";
+
+/// What a signing key is good for: `date/region/service/aws4_request`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CredentialScope<'a> {
+    date: &'a str,
+    region: &'a str,
+    service: &'a str,
+}
+
+/// Which part of a scope is not written as it must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScopePart {
+    /// Not eight digits. Whether they are a date shows when they are compared with the request's.
+    Date,
+    /// Not `[A-Za-z0-9-]{1,32}`.
+    Region,
+    /// Not `[A-Za-z0-9-]{1,32}`.
+    Service,
+}
+
+impl<'a> CredentialScope<'a> {
+    /// A scope from its parts.
+    ///
+    /// # Errors
+    /// The first part that is not well formed.
+    pub fn new(date: &'a [u8], region: &'a [u8], service: &'a [u8]) -> Result<Self, ScopePart> {
+        let digits = date.len() == 8 && date.iter().all(u8::is_ascii_digit);
+        Ok(Self {
+            date: digits.then(|| std::str::from_utf8(date).ok()).flatten().ok_or(ScopePart::Date)?,
+            region: name(region).ok_or(ScopePart::Region)?,
+            service: name(service).ok_or(ScopePart::Service)?,
+        })
+    }
+
+    /// Eight digits, `YYYYMMDD`.
+    pub fn date(&self) -> &'a str {
+        self.date
+    }
+
+    /// `[A-Za-z0-9-]{1,32}`.
+    pub fn region(&self) -> &'a str {
+        self.region
+    }
+
+    /// The signing name of the service, `[A-Za-z0-9-]{1,32}`.
+    pub fn service(&self) -> &'a str {
+        self.service
+    }
+}
+
+impl fmt::Display for CredentialScope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{TERMINATOR}", self.date, self.region, self.service)
+    }
+}
+
+/// A region or service name; the bound keeps junk out of caches and away from the HSM.
+fn name(text: &[u8]) -> Option<&str> {
+    let fits = (1..=32).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
+    fits.then(|| std::str::from_utf8(text).ok()).flatten()
+}
+
+/// The two families of AWS services, which differ in canonical path, payload rules, skew and errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// S3 and its kin: s3, s3-outposts, s3-object-lambda, s3express.
+    S3,
+    /// Every other service, after the IAM and STS query APIs.
+    Query,
+}
+
+impl Family {
+    /// The family of a service, by its signing name.
+    pub fn of(service: &str) -> Self {
+        match service {
+            "s3" | "s3-outposts" | "s3-object-lambda" | "s3express" => Self::S3,
+            _ => Self::Query,
+        }
+    }
+}

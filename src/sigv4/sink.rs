@@ -1,0 +1,67 @@
+//! Where a canonical request goes while it is written: into a hash, or into text for people to read.
+
+use sha2::{Digest, Sha256};
+
+/// Takes the bytes of a canonical request, piece by piece.
+pub trait Sink {
+    /// The next bytes.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Hashes what it is given.
+///
+/// A canonical request comes in some forty pieces of a few bytes. They are gathered here, so that the hash sees whole
+/// blocks.
+pub struct HashSink {
+    hash: Sha256,
+    gathered: [u8; Self::GATHER],
+    filled: usize,
+}
+
+impl HashSink {
+    /// A whole number of the hash's 64-byte blocks.
+    const GATHER: usize = 512;
+
+    /// The SHA-256 of everything that was put in.
+    pub fn finish(mut self) -> [u8; 32] {
+        self.hash.update(&self.gathered[..self.filled]);
+        self.hash.finalize().into()
+    }
+
+    #[cold]
+    fn flush_and_put(&mut self, bytes: &[u8]) {
+        let (head, rest) = bytes.split_at((Self::GATHER - self.filled).min(bytes.len()));
+        self.gathered[self.filled..self.filled + head.len()].copy_from_slice(head);
+        self.hash.update(&self.gathered[..self.filled + head.len()]);
+        self.filled = 0;
+        let whole = rest.len() / Self::GATHER * Self::GATHER;
+        self.hash.update(&rest[..whole]);
+        self.gathered[..rest.len() - whole].copy_from_slice(&rest[whole..]);
+        self.filled = rest.len() - whole;
+    }
+}
+
+impl Default for HashSink {
+    fn default() -> Self {
+        Self { hash: Sha256::new(), gathered: [0; Self::GATHER], filled: 0 }
+    }
+}
+
+impl Sink for HashSink {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        match self.gathered.get_mut(self.filled..self.filled + bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.filled += bytes.len();
+            }
+            None => self.flush_and_put(bytes),
+        }
+    }
+}
