@@ -1,16 +1,23 @@
 //! A node: an authority behind its two doors, from bound listeners to the last answered request.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::api::ApiDoor;
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::http::{BindError, Door, TlsError, server_config};
-use crate::rpc::RpcDoor;
+use crate::rpc::{CallerError, Callers, Metrics, RpcDoor};
+
+/// How long the worker may take to drain after the doors have.
+const WORKER_DRAIN: Duration = Duration::from_secs(1);
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -21,16 +28,121 @@ pub enum NodeError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The callers cannot be set up.
+    /// A caller cannot be set up.
     #[error(transparent)]
-    Callers(#[from] crate::rpc::CallerError),
+    Caller(#[from] CallerError),
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals: {0}")]
+    Signals(#[from] std::io::Error),
 }
 
 /// A node whose doors are bound.
 pub struct Node {
     authority: Arc<Authority>,
     supervisor: JoinHandle<()>,
-    api: Door,
-    rpc: Door,
-    rpc_handler: RpcDoor<Authority>,
+    api: (Door, ApiDoor),
+    rpc: (Door, RpcDoor<Authority>),
+}
+
+impl Node {
+    /// Binds both doors; connections wait until [`Node::run`].
+    pub async fn bind(
+        config: &Config,
+        authority: Arc<Authority>,
+        supervisor: JoinHandle<()>,
+    ) -> Result<Self, NodeError> {
+        let (api, rpc, limits) = (&config.api, &config.rpc, &config.limits);
+        let metrics = Arc::new(Metrics::new(hsm_requests(authority.clone())));
+        let callers = Callers::new(config)?;
+        let api_tls = tls(&api.tls_cert, &api.tls_key, &None)?;
+        let rpc_tls = tls(&rpc.tls_cert, &rpc.tls_key, &rpc.client_ca)?;
+        Ok(Self {
+            api: (Door::bind(api.listen, api_tls, limits).await?, ApiDoor::new(authority.clone(), metrics.clone(), limits)),
+            rpc: (Door::bind(rpc.listen, rpc_tls, limits).await?, RpcDoor::new(authority.clone(), callers, metrics, limits)),
+            authority,
+            supervisor,
+        })
+    }
+
+    /// The authority.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// The URL of the IAM and STS endpoint.
+    pub fn endpoint(&self) -> String {
+        url(&self.api.0)
+    }
+
+    /// The URL of the verification RPC.
+    pub fn rpc_endpoint(&self) -> String {
+        url(&self.rpc.0)
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains both doors, writes what is left to write, and lets the worker end.
+    pub async fn run(self) -> Result<(), NodeError> {
+        let Self { authority, supervisor, api: (api, api_handler), rpc: (rpc, rpc_handler) } = self;
+        let (stop, stopped) = watch::channel(false);
+        let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        tokio::spawn(look_at_the_clock(authority.clone(), signal(SignalKind::hangup())?));
+        tokio::spawn({
+            let authority = authority.clone();
+            async move {
+                let [terminate, interrupt] = &mut ends;
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+                authority.drain();
+                tracing::info!("draining");
+                stop.send_replace(true);
+            }
+        });
+        tokio::join!(api.serve("api", api_handler, told(stopped.clone())), rpc.serve("rpc", rpc_handler, told(stopped)));
+        authority.write_uses().await;
+        authority.hsm().stop().await;
+        if tokio::time::timeout(WORKER_DRAIN, supervisor).await.is_err() {
+            tracing::warn!("the HSM worker did not end in time");
+        }
+        authority.registry().close().await;
+        Ok(())
+    }
+}
+
+/// An operator who sends SIGHUP has looked at the clock.
+async fn look_at_the_clock(authority: Arc<Authority>, mut hangup: tokio::signal::unix::Signal) {
+    while hangup.recv().await.is_some() {
+        authority.clock().trust_again();
+        tracing::warn!("the clock is trusted as it is now, because of SIGHUP");
+    }
+}
+
+async fn told(mut stopped: watch::Receiver<bool>) {
+    // An error means that nobody can tell any more, which ends it too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn tls(
+    cert: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+    client_ca: &Option<PathBuf>,
+) -> Result<Option<Arc<ServerConfig>>, TlsError> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => server_config(cert, key, client_ca.as_deref()).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn url(door: &Door) -> String {
+    format!("{}://{}", if door.is_tls() { "https" } else { "http" }, door.address())
+}
+
+fn hsm_requests(authority: Arc<Authority>) -> impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static {
+    move || {
+        let counts = authority.hsm().counts();
+        let kinds = [
+            ("signing_key", &counts.signing_key),
+            ("tag_key", &counts.tag_key),
+            ("check", &counts.check),
+            ("issue", &counts.issue),
+        ];
+        kinds.into_iter().map(|(kind, count)| (kind, count.load(Ordering::Relaxed))).collect()
+    }
 }

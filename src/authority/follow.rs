@@ -57,6 +57,7 @@ impl Authority {
             regions: Regions::default(),
             uses: Uses::default(),
             followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
+            draining: std::sync::atomic::AtomicBool::new(false),
             registry,
             policy,
         });

@@ -18,7 +18,7 @@ pub use clock::Clock;
 pub use follow::{Followed, prepare};
 pub use generations::worker_view;
 pub use issue::RootKey;
-pub use verify::{Accepted, BadCall, CannotDecide, Expected, NotAccepted};
+pub use verify::{Accepted, CannotDecide, NotAccepted};
 
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -38,10 +38,6 @@ use signing_keys::SigningKeys;
 /// How a node decides.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Services it verifies for; `*` for any.
-    pub services: Vec<String>,
-    /// Regions it serves; `*` for any.
-    pub regions: Vec<String>,
     /// Signing keys that are kept.
     pub signing_keys: usize,
     /// Keys whose owners are kept in memory.
@@ -57,8 +53,6 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            services: vec!["*".into()],
-            regions: vec!["*".into()],
             signing_keys: 100_000,
             principals: 100_000,
             max_staleness: 60,
@@ -84,6 +78,7 @@ pub struct Authority {
     regions: Regions,
     uses: Uses,
     followed: tokio::sync::Mutex<Followed>,
+    draining: std::sync::atomic::AtomicBool,
 }
 
 impl Authority {
@@ -112,9 +107,17 @@ impl Authority {
         self.denied.as_of()
     }
 
+    /// Says that this node is about to end: it is not ready any more, but answers what still comes.
+    pub fn drain(&self) {
+        self.draining.store(true, std::sync::atomic::Ordering::Release);
+    }
+
     /// What keeps this node from deciding, if anything does.
     pub async fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
+        if self.draining.load(std::sync::atomic::Ordering::Acquire) {
+            troubles.push("draining: this node is about to end".into());
+        }
         match self.hsm.status() {
             Status::Ready => troubles.extend(self.check_worker().await.err()),
             Status::Starting => troubles.push("the HSM worker is starting".into()),

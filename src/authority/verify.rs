@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rederive_hsm::access_key_id::{AccessKeyId, Lifetime};
 use rederive_hsm::client::Unavailable;
-use rederive_hsm::config::lists;
 
 use super::Authority;
 use super::clock::Jumped;
@@ -13,16 +12,7 @@ use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
 use super::signing_keys::{Found, KeyName, ScopeText};
 use crate::registry::{KeyRow, RegistryError};
-use crate::sigv4::{Body, CredentialScope, Expectation, Refusal, Regions, SignedRequest, StringToSignError, Verified};
-
-/// What the caller verifies for. Without it a signature for one service would be good for another.
-#[derive(Clone, Copy, Debug)]
-pub struct Expected<'e> {
-    /// The signing name of the service.
-    pub service: &'e str,
-    /// The region, or none for any that this node serves.
-    pub region: Option<&'e str>,
-}
+use crate::sigv4::{Body, CredentialScope, Expectation, Refusal, SignedRequest, StringToSignError, Verified};
 
 /// A request whose signature is right, by a key that is good.
 pub struct Accepted<'a> {
@@ -43,8 +33,8 @@ pub enum NotAccepted {
     Refused(Refusal),
     /// Nobody can tell now: our affair, never a refusal.
     CannotDecide(CannotDecide),
-    /// The call is malformed: the affair of whoever asks.
-    BadCall(BadCall),
+    /// The signature covers a hash of the body, and neither came: the affair of whoever asks.
+    BodyRequired,
 }
 
 /// What keeps us from deciding. The texts are for the log and for whoever operates the caller.
@@ -70,18 +60,16 @@ pub enum CannotDecide {
     Contradiction(AccessKeyId),
 }
 
-/// What is wrong with a call.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadCall {
-    /// The signature covers a hash of the body, and neither came.
-    #[error("the signature covers the body: give `body` or `payload_sha256`")]
-    BodyRequired,
-    /// This node does not serve what is expected.
-    #[error("this node does not verify for service '{0}'")]
-    ServiceNotServed(String),
-    /// This node does not serve what is expected.
-    #[error("this node does not verify for region '{0}'")]
-    RegionNotServed(String),
+impl CannotDecide {
+    /// What is told outside: which part is missing, and nothing of why.
+    pub fn outside(&self) -> &'static str {
+        match self {
+            Self::Hsm(_) | Self::NoTagKey(_) => "the HSM cannot answer now",
+            Self::Registry(_) | Self::Contradiction(_) => "the registry cannot answer now",
+            Self::Stale(_) => "denials are not known up to now",
+            Self::Clock(_) => "the clock is not trusted now",
+        }
+    }
 }
 
 /// Trouble of ours, on its way out.
@@ -95,17 +83,16 @@ impl Authority {
         &self,
         request: &'a SignedRequest<'a>,
         body: Body<'a>,
-        expected: &Expected<'_>,
+        expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
         let now = self.clock.now().map_err(undecided)?;
-        let expectation = self.expectation(expected)?;
         // 1. The authorization was parsed when `request` was built.
         // 2. The id: prefix, layout, tag, share; its generation is live.
         let id = self.our_id(request)?;
         // 3. The deny list, if it is fresh enough.
         self.not_denied(&id, now)?;
         // 4. Scope and time.
-        let scoped = request.check_scope_and_time(&expectation, now).map_err(NotAccepted::Refused)?;
+        let scoped = request.check_scope_and_time(expectation, now).map_err(NotAccepted::Refused)?;
         // 5. The canonical request, hashed; the signed headers are complete.
         let string_to_sign = scoped.string_to_sign(body).map_err(not_signable)?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
@@ -116,23 +103,8 @@ impl Authority {
         let verified = string_to_sign.verify(&found.key).map_err(NotAccepted::Refused)?;
         let waited = found.waited;
         self.signing_keys.matched(&name, found);
-        self.uses.note(id, now, expected.service, string_to_sign.scope().region());
+        self.uses.note(id, now, expectation.service, string_to_sign.scope().region());
         Ok(Accepted { verified, key, deny_list_as_of: self.denied.as_of(), waited })
-    }
-
-    fn expectation<'e>(&'e self, expected: &Expected<'e>) -> Result<Expectation<'e>, NotAccepted> {
-        let service = expected.service;
-        let global = is_global(service);
-        if !global && !lists(&self.policy.services, service) {
-            return Err(NotAccepted::BadCall(BadCall::ServiceNotServed(service.to_owned())));
-        }
-        let regions = match expected.region {
-            Some(region) if global || lists(&self.policy.regions, region) => Regions::Named(region),
-            Some(region) => return Err(NotAccepted::BadCall(BadCall::RegionNotServed(region.to_owned()))),
-            None if global || lists(&self.policy.regions, "*") => Regions::Any,
-            None => Regions::OneOf(&self.policy.regions),
-        };
-        Ok(Expectation { service, regions })
     }
 
     fn our_id(&self, request: &SignedRequest<'_>) -> Result<AccessKeyId, NotAccepted> {
@@ -203,7 +175,7 @@ fn is_global(service: &str) -> bool {
 fn not_signable(error: StringToSignError) -> NotAccepted {
     match error {
         StringToSignError::Refused(refusal) => NotAccepted::Refused(refusal),
-        StringToSignError::BodyRequired => NotAccepted::BadCall(BadCall::BodyRequired),
+        StringToSignError::BodyRequired => NotAccepted::BodyRequired,
     }
 }
 

@@ -108,8 +108,6 @@ impl Site {
     /// How this node decides.
     pub fn policy(&self) -> Result<Policy, Failure> {
         Ok(Policy {
-            services: self.config.verify.services.to_list(),
-            regions: self.config.verify.regions.to_list(),
             deadline: Duration::from_millis(self.token()?.deadline_ms),
             ..Policy::default()
         })

@@ -88,14 +88,18 @@ pub struct Token {
     /// Sessions held open, each with a thread of its own.
     #[serde(default = "Token::default_sessions")]
     pub sessions: u16,
+    /// Variables set for the worker that loads the module, such as `SOFTHSM2_CONF`.
+    #[serde(default)]
+    pub environment: std::collections::BTreeMap<String, String>,
     /// A call that takes longer ends the worker, in milliseconds.
     #[serde(default = "Token::default_deadline_ms")]
     pub deadline_ms: u64,
 }
 
 impl Token {
+    /// More than one only adds queueing on SoftHSM; a network HSM takes more.
     const fn default_sessions() -> u16 {
-        4
+        1
     }
 
     const fn default_deadline_ms() -> u64 {

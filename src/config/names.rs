@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rederive_hsm::wire::is_scope_name;
 use serde::{Deserialize, Deserializer};
 
 /// Which names of services or regions are meant. The empty list means none, and is the default.
@@ -20,6 +21,14 @@ impl Names {
         match self {
             Self::Any => true,
             Self::Only(names) => names.iter().any(|known| known == name),
+        }
+    }
+
+    /// The names as a worker's configuration lists them, `*` for every one.
+    pub fn to_list(&self) -> Vec<String> {
+        match self {
+            Self::Any => vec!["*".into()],
+            Self::Only(names) => names.clone(),
         }
     }
 
@@ -43,7 +52,7 @@ impl Names {
                 _ => Err("\"*\" stands for every name: leave the others out".into()),
             };
         }
-        match names.iter().find(|name| !is_scope_name(name)) {
+        match names.iter().find(|name| !is_scope_name(name.as_bytes())) {
             Some(bad) => Err(format!("`{bad}` is no name of a service or region: 1 to 32 letters, digits or hyphens")),
             None => Ok(Self::Only(names)),
         }
@@ -79,9 +88,4 @@ impl fmt::Display for Names {
             Self::Only(names) => f.write_str(&names.join(", ")),
         }
     }
-}
-
-/// What a service or region in a credential scope may be called.
-pub(crate) fn is_scope_name(name: &str) -> bool {
-    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }

@@ -5,6 +5,7 @@
 mod answer;
 mod call;
 mod callers;
+mod decide;
 mod decision;
 mod door;
 mod json;
