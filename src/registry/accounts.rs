@@ -2,6 +2,7 @@
 
 use rederive_hsm::access_key_id::Account;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::cells::Cells;
 use super::changes::{self, ChangeKind};
@@ -36,12 +37,13 @@ impl Registry {
     /// All accounts, by number.
     pub async fn accounts(&self) -> Result<Vec<AccountRow>> {
         let rows = sqlx::query("SELECT * FROM accounts ORDER BY number").fetch_all(&self.readers).await?;
-        rows.iter()
-            .map(|row| {
-                let cells = Cells::of(row, "accounts", "number");
-                Ok(AccountRow { number: cells.number("number", Account::new)?, created_at: cells.int("created_at")? })
-            })
-            .collect()
+        rows.iter().map(read).collect()
+    }
+
+    /// The row of an account; `None` if it is not registered.
+    pub async fn account(&self, number: Account) -> Result<Option<AccountRow>> {
+        let query = sqlx::query("SELECT * FROM accounts WHERE number = $1").bind(as_int(number));
+        query.fetch_optional(&self.readers).await?.as_ref().map(read).transpose()
     }
 
     /// Whether an account is registered.
@@ -59,4 +61,9 @@ pub(super) async fn exists(connection: &mut SqliteConnection, number: Account) -
 /// The number as SQL has it.
 pub(super) fn as_int(account: Account) -> i64 {
     i64::try_from(account.number()).expect("twelve digits fit")
+}
+
+fn read(row: &SqliteRow) -> Result<AccountRow> {
+    let cells = Cells::of(row, "accounts", "number");
+    Ok(AccountRow { number: cells.number("number", Account::new)?, created_at: cells.int("created_at")? })
 }

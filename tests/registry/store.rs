@@ -120,7 +120,7 @@ async fn a_locked_registry_is_trouble_and_reads_go_on() {
     let mut other = place.side_door().await;
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.expect("locks");
     assert_eq!(trouble(place.registry.insert_key(&new_key(id(1), &root())).await).0, TroubleKind::Locked);
-    assert!(place.registry.account_exists(account()).await.expect("reads"));
+    assert!(place.registry.account(account()).await.expect("reads").is_some());
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.expect("unlocks");
     place.registry.insert_key(&new_key(id(1), &root())).await.expect("works again");
 }
@@ -131,7 +131,7 @@ async fn a_failure_midway_leaves_nothing_half_done() {
     let before = place.registry.last_change().await.expect("counts");
     place.vandalise("CREATE TRIGGER full BEFORE INSERT ON changes BEGIN SELECT RAISE(ABORT, 'no'); END").await;
     trouble(place.registry.create_account(Account::new(7).expect("a number"), 5).await);
-    assert!(!place.registry.account_exists(Account::new(7).expect("a number")).await.expect("reads"));
+    assert!(place.registry.account(Account::new(7).expect("a number")).await.expect("reads").is_none());
     assert_eq!(place.registry.last_change().await.expect("counts"), before);
     place.vandalise("DROP TRIGGER full").await;
     place.registry.create_account(Account::new(7).expect("a number"), 5).await.expect("works again");

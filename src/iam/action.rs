@@ -1,0 +1,110 @@
+//! The actions of both services.
+
+use super::error::{ApiError, excerpt};
+use super::parameters::Parameters;
+
+/// A service, as the credential scope of a request names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Identity and Access Management.
+    Iam,
+    /// Security Token Service.
+    Sts,
+}
+
+/// An action of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    CreateUser,
+    GetUser,
+    ListUsers,
+    DeleteUser,
+    CreateAccessKey,
+    ListAccessKeys,
+    UpdateAccessKey,
+    DeleteAccessKey,
+    GetAccessKeyLastUsed,
+    GetCallerIdentity,
+    GetAccessKeyInfo,
+}
+
+const ACTIONS: [(Service, &str, Action); 11] = [
+    (Service::Iam, "CreateUser", Action::CreateUser),
+    (Service::Iam, "GetUser", Action::GetUser),
+    (Service::Iam, "ListUsers", Action::ListUsers),
+    (Service::Iam, "DeleteUser", Action::DeleteUser),
+    (Service::Iam, "CreateAccessKey", Action::CreateAccessKey),
+    (Service::Iam, "ListAccessKeys", Action::ListAccessKeys),
+    (Service::Iam, "UpdateAccessKey", Action::UpdateAccessKey),
+    (Service::Iam, "DeleteAccessKey", Action::DeleteAccessKey),
+    (Service::Iam, "GetAccessKeyLastUsed", Action::GetAccessKeyLastUsed),
+    (Service::Sts, "GetCallerIdentity", Action::GetCallerIdentity),
+    (Service::Sts, "GetAccessKeyInfo", Action::GetAccessKeyInfo),
+];
+
+impl Service {
+    /// Reads the signing name: `iam` or `sts`.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Iam, Self::Sts].into_iter().find(|service| service.name() == name)
+    }
+
+    /// The signing name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Iam => "iam",
+            Self::Sts => "sts",
+        }
+    }
+
+    /// The only version of the API there is.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Iam => "2010-05-08",
+            Self::Sts => "2011-06-15",
+        }
+    }
+
+    /// The XML namespace of answers.
+    pub fn namespace(self) -> &'static str {
+        match self {
+            Self::Iam => "https://iam.amazonaws.com/doc/2010-05-08/",
+            Self::Sts => "https://sts.amazonaws.com/doc/2011-06-15/",
+        }
+    }
+}
+
+impl Action {
+    /// The action that the parameters ask of a service, by name and version.
+    pub fn of(service: Service, parameters: &Parameters) -> Result<Self, ApiError> {
+        let name = parameters.get("Action").ok_or_else(|| {
+            ApiError::sender(400, "MissingAction", "The request must contain the parameter Action".into())
+        })?;
+        let version = parameters.get("Version").unwrap_or("NO_VERSION_SPECIFIED");
+        let known = ACTIONS.iter().find(|(of, known, _)| *of == service && *known == name);
+        known.filter(|_| version == service.version()).map(|(_, _, action)| *action).ok_or_else(|| {
+            let (name, version) = (excerpt(name), excerpt(version));
+            let text = format!("Could not find operation {name} for version {version}");
+            ApiError::sender(400, "InvalidAction", text)
+        })
+    }
+
+    /// The name in requests and answers.
+    pub fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The name in policies: `iam:CreateUser`.
+    pub fn permission(self) -> String {
+        let (service, name, _) = self.row();
+        format!("{}:{name}", service.name())
+    }
+
+    /// The service it belongs to.
+    pub fn service(self) -> Service {
+        self.row().0
+    }
+
+    fn row(self) -> &'static (Service, &'static str, Self) {
+        ACTIONS.iter().find(|(_, _, action)| *action == self).expect("every action has a row")
+    }
+}

@@ -1,0 +1,91 @@
+//! One call: from its parameters to the answer.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::action::{Action, Service};
+use super::authorize::{Subject, authorize};
+use super::caller::Caller;
+use super::error::ApiError;
+use super::office::KeyOffice;
+use super::parameters::Parameters;
+use super::{access_keys, sts, users, xml};
+use crate::registry::Registry;
+
+/// What to send: `text/xml`, with the request id in the header `x-amzn-RequestId`.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The XML. It is wiped when it is dropped if it holds a secret.
+    pub body: Bytes,
+}
+
+/// Does what an authenticated caller asks of a service. `now` is in unix seconds.
+pub async fn answer<O: KeyOffice>(
+    registry: &Registry,
+    office: &O,
+    service: Service,
+    caller: &Caller,
+    parameters: &Parameters,
+    now: i64,
+) -> Answer {
+    let done = async {
+        let action = Action::of(service, parameters)?;
+        dispatch(&Call { registry, office, caller, parameters, action, now }).await
+    };
+    match done.await {
+        Ok(body) => Answer { status: 200, body },
+        Err(error) => error.answer(service, &caller.request_id),
+    }
+}
+
+impl ApiError {
+    /// The answer that tells the client, once the log is told what the client is not.
+    pub fn answer(&self, service: Service, request_id: &str) -> Answer {
+        if let Some(inside) = &self.inside {
+            tracing::error!(request_id, service = service.name(), code = self.code, "{inside}");
+        }
+        Answer { status: self.status, body: self.body(service, request_id).into() }
+    }
+}
+
+/// What a handler has to work with.
+pub(super) struct Call<'a, O> {
+    pub registry: &'a Registry,
+    pub office: &'a O,
+    pub caller: &'a Caller,
+    pub parameters: &'a Parameters,
+    pub action: Action,
+    pub now: i64,
+}
+
+impl<O> Call<'_, O> {
+    pub fn authorize(&self, subject: &Subject<'_>) -> Result<(), ApiError> {
+        authorize(self.caller, self.action, subject)
+    }
+
+    pub fn reply<R: Serialize>(&self, result: &R) -> Bytes {
+        xml::response(self.action, Some(result), &self.caller.request_id).into()
+    }
+
+    pub fn reply_without_output(&self) -> Bytes {
+        xml::response::<()>(self.action, None, &self.caller.request_id).into()
+    }
+}
+
+async fn dispatch<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
+    match call.action {
+        Action::CreateUser => users::create(call).await,
+        Action::GetUser => users::get(call).await,
+        Action::ListUsers => users::list(call).await,
+        Action::DeleteUser => users::delete(call).await,
+        Action::CreateAccessKey => access_keys::create(call).await,
+        Action::ListAccessKeys => access_keys::list(call).await,
+        Action::UpdateAccessKey => access_keys::update(call).await,
+        Action::DeleteAccessKey => access_keys::delete(call).await,
+        Action::GetAccessKeyLastUsed => access_keys::last_used(call).await,
+        Action::GetCallerIdentity => sts::caller_identity(call),
+        Action::GetAccessKeyInfo => sts::access_key_info(call),
+    }
+}

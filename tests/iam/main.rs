@@ -1,0 +1,166 @@
+//! The IAM and STS query APIs through their public entry: parameters in, XML out, a real registry behind.
+
+mod cases;
+mod secrets;
+mod shapes;
+
+use http::Method;
+use rederive::iam::{
+    Answer, Caller, IssueError, Issued, KeyOffice, Parameters, Principal, Service, SignaturePlace, Signed, answer,
+};
+use rederive::registry::{
+    Class, GenerationRow, GenerationState, KeyStatus, KeyUser, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
+    UsedSignature, UserId,
+};
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
+use rederive_hsm::secret::{Secret32, SecretAccessKey};
+
+/// 2026-11-21T12:00:00Z.
+const NOW: i64 = 1_795_262_400;
+const SECRET: &str = "6yyLEuMnK6MFqQ0b4c3JZ8ICZnVr5QdP/lpxxwkO";
+const ALICE: &str = "AIDAALICEALICEALICE22";
+const BOB: &str = "AIDABOBBOBBOBBOBBOB22";
+
+/// A registry with an account, its root key 1, and two users: alice with key 2 below a path, bob with key 3 and tags.
+struct Place {
+    registry: Registry,
+    office: Office,
+    _folder: tempfile::TempDir,
+}
+
+/// Stands in for the authority: real rows, ids by counting, one known secret, no HSM.
+struct Office {
+    registry: Registry,
+    next: std::sync::atomic::AtomicU32,
+    /// What issuing fails with, if it is to fail.
+    broken: Option<fn() -> IssueError>,
+}
+
+impl KeyOffice for Office {
+    async fn issue_key(
+        &self,
+        owner: &Owner,
+        created_by: AccessKeyId,
+        signature: UsedSignature,
+        now: i64,
+    ) -> Result<Issued, IssueError> {
+        if let Some(broken) = self.broken {
+            return Err(broken());
+        }
+        let id = id(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let (created_by, signature) = (Some(created_by), Some(signature));
+        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, at: now };
+        let row = self.registry.insert_key(&new).await?;
+        Ok(Issued { row, secret: secret() })
+    }
+
+    async fn set_status(
+        &self,
+        id: &AccessKeyId,
+        owner: &Owner,
+        status: KeyStatus,
+        now: i64,
+    ) -> Result<(), RegistryError> {
+        self.registry.set_key_status(id, owner, status, now).await.map(|_| ())
+    }
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = Registry::create_or_open(&folder.path().join("registry.sqlite")).await.expect("opens");
+        registry.create_account(account(), NOW - 1000).await.expect("an account");
+        registry.insert_generation(&generation()).await.expect("a generation");
+        let place = Self {
+            office: Office { registry: registry.clone(), next: 100.into(), broken: None },
+            registry,
+            _folder: folder,
+        };
+        place.key(1, None).await;
+        place.user(ALICE, "alice", "/eng/", vec![]).await;
+        place.key(2, Some(ALICE)).await;
+        let tags = vec![Tag { key: "team".into(), value: "a & b".into() }, Tag { key: "x".into(), value: "".into() }];
+        place.user(BOB, "bob", "/", tags).await;
+        place.key(3, Some(BOB)).await;
+        place
+    }
+
+    async fn user(&self, id: &str, name: &str, path: &str, tags: Vec<Tag>) {
+        let user_id = UserId::parse(id).expect("an id");
+        let new = NewUser { user_id, account: account(), name: name.into(), path: path.into(), tags, at: NOW - 500 };
+        self.registry.create_user(&new).await.expect("a user");
+    }
+
+    async fn key(&self, serial: u32, user: Option<&str>) {
+        let owner = Owner { account: account(), user_id: user.map(|id| UserId::parse(id).expect("an id")) };
+        let new = NewKey { id: id(serial), owner, created_by: None, signature: None, quota: 2, at: NOW - 400 };
+        self.registry.insert_key(&new).await.expect("a key");
+    }
+
+    /// Has a caller POST a form.
+    async fn post(&self, caller: &Caller, form: &str) -> Answer {
+        self.send(caller, form, Method::POST).await
+    }
+
+    /// Has a caller send parameters: as a query with GET, as a form with POST. The version is added.
+    async fn send(&self, caller: &Caller, form: &str, method: Method) -> Answer {
+        let service =
+            if form.contains("Action=GetC") || form.contains("KeyInfo") { Service::Sts } else { Service::Iam };
+        let form = format!("{form}&Version={}", service.version());
+        let (query, body) = if method == Method::GET { (Some(form.as_str()), "") } else { (None, form.as_str()) };
+        match Parameters::parse(&method, query, body.as_bytes()) {
+            Ok(parameters) => answer(&self.registry, &self.office, service, caller, &parameters, NOW).await,
+            Err(error) => error.answer(service, &caller.request_id),
+        }
+    }
+}
+
+fn text(answer: &Answer) -> &str {
+    std::str::from_utf8(&answer.body).expect("XML is UTF-8")
+}
+
+/// The text of the first element of that name, unescaped by nobody.
+fn element<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    let (_, rest) = text(answer).split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(inner, _)| inner)
+}
+
+fn root() -> Caller {
+    caller(1, Principal::Root)
+}
+
+fn alice() -> Caller {
+    let user_id = UserId::parse(ALICE).expect("an id");
+    caller(2, Principal::User(KeyUser { user_id, name: "alice".into(), path: "/eng/".into() }))
+}
+
+fn caller(serial: u32, principal: Principal) -> Caller {
+    let signed = Signed { place: SignaturePlace::Header, method: Method::POST, at: NOW, hash: [serial as u8; 32] };
+    Caller { account: account(), access_key_id: id(serial), principal, signed, request_id: "request-1".into() }
+}
+
+fn account() -> Account {
+    Account::new(123_456_789_012).expect("twelve digits")
+}
+
+fn generation() -> GenerationRow {
+    GenerationRow {
+        number: Generation::new(0).expect("7 bits"),
+        state: GenerationState::Issuing,
+        check_value: [0; 32],
+        class: Class::Strict,
+        shares: 0..=u16::MAX,
+        created_at: 1,
+    }
+}
+
+fn id(serial: u32) -> AccessKeyId {
+    let generation = Generation::new(0).expect("7 bits");
+    let fields = Fields::Account { account: account(), generation, needs_row: false, serial };
+    let tag_key = TagKey::new(&Secret32::take(&mut [7; 32]));
+    AccessKeyId::assemble(Prefix::parse("AKIA").expect("four letters"), &fields, &tag_key)
+}
+
+fn secret() -> SecretAccessKey {
+    SecretAccessKey::take_slice(&mut SECRET.as_bytes().to_vec()).expect("40 characters")
+}
