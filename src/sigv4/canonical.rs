@@ -78,7 +78,7 @@ impl CanonicalRequest<'_, '_> {
         sink.put(b"\n");
         self.headers.put(sink);
         sink.put(b"\n");
-        for (index, name) in self.signed_headers.names().enumerate() {
+        for (index, name) in self.signed_headers.iter().enumerate() {
             sink.put(if index == 0 { b"" } else { b";" });
             sink.put(name);
         }
@@ -170,7 +170,7 @@ struct SignedLine<'a> {
 impl<'a> SignedLines<'a> {
     pub fn locate(head: &RequestHead<'a>, signed_headers: SignedHeaders<'a>) -> Self {
         let mut found = Self { lines: SmallVec::new(), signed: 0, absent: None, has_host: false };
-        for name in signed_headers.names() {
+        for name in signed_headers.iter() {
             let mut continues = false;
             for (index, header) in head.headers().iter().enumerate() {
                 if header.name.len() == name.len() && header.name.eq_ignore_ascii_case(name) {

@@ -11,8 +11,8 @@ use sha2::Sha256;
 pub struct PreparedSigningKey(Box<Hmac<Sha256>>);
 
 impl PreparedSigningKey {
-    /// Does the part of the HMAC that depends on the key alone.
-    pub fn new(key: &SigningKey) -> Self {
+    /// Does the part of the HMAC that depends on the key alone. The key itself is wiped.
+    pub fn new(key: SigningKey) -> Self {
         Self(Box::new(Hmac::new_from_slice(key.expose()).expect("HMAC takes keys of any length")))
     }
 

@@ -26,7 +26,7 @@
 //!
 //! let secret = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 //! let key = SigningKey::derive_from_text(secret, b"20130524", "us-east-1", "s3");
-//! let verified = string_to_sign.verify(&PreparedSigningKey::new(&key)).expect("the signature is right");
+//! let verified = string_to_sign.verify(&PreparedSigningKey::new(key)).expect("the signature is right");
 //! assert_eq!(verified.access_key_id(), "AKIAIOSFODNN7EXAMPLE");
 //! # Ok::<(), rederive::sigv4::HeadError>(())
 //! ```

@@ -22,7 +22,7 @@ impl<'a> SignedHeaders<'a> {
             return bad(SignedHeadersFault::NotAName(shown(raw)));
         }
         let mut previous: &[u8] = b"";
-        for name in list.names() {
+        for name in list.iter() {
             if !is_token(name) || name.iter().any(|b| b.is_ascii_uppercase() || *b == b'%') {
                 return bad(SignedHeadersFault::NotAName(shown(name)));
             }
@@ -35,7 +35,7 @@ impl<'a> SignedHeaders<'a> {
     }
 
     /// The names, in the order listed.
-    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut rest = Some(self.raw);
         std::iter::from_fn(move || {
             let text = rest?;

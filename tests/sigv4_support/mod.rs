@@ -111,7 +111,7 @@ impl Verifier<'_> {
         let scope = string_to_sign.scope();
         let date = scope.date().as_bytes().try_into().expect("eight digits");
         let key = SigningKey::derive_from_text(self.secret.as_bytes(), date, scope.region(), scope.service());
-        let verified = string_to_sign.verify(&PreparedSigningKey::new(&key))?;
+        let verified = string_to_sign.verify(&PreparedSigningKey::new(key))?;
         Ok(verified.payload())
     }
 }
