@@ -112,7 +112,8 @@ fn dev_started_again_serves_the_same_keys() {
     assert_eq!(second.ready.root.access_key_id, root.access_key_id);
     assert_eq!(second.ready.root.secret_access_key, root.secret_access_key);
     assert_eq!(second.aws_json(&alice, "sts get-caller-identity")["Account"], second.ready.account);
-    let third = std::process::Command::new(common::REDERIVE).args(["dev", "--state"]).arg(&state).output().expect("runs");
+    let third =
+        std::process::Command::new(common::REDERIVE).args(["dev", "--state"]).arg(&state).output().expect("runs");
     assert!(String::from_utf8_lossy(&third.stderr).contains("another 'rederive dev' runs"));
 }
 

@@ -53,10 +53,14 @@ fn no_acknowledged_key_is_lost_and_no_id_comes_twice() {
         let delay = Duration::from_micros((round as u64 * 7919) % 60_000);
         let started = Instant::now();
         let created: Vec<Pair> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..3).map(|thread| scope.spawn({
-                let dev = &dev;
-                move || create_until_killed(dev, round, thread)
-            })).collect();
+            let threads: Vec<_> = (0..3)
+                .map(|thread| {
+                    scope.spawn({
+                        let dev = &dev;
+                        move || create_until_killed(dev, round, thread)
+                    })
+                })
+                .collect();
             std::thread::sleep(delay);
             dev.signal("KILL");
             delays.push(started.elapsed());

@@ -18,7 +18,9 @@ const WINDOW: usize = 16;
 /// Every window of every secret: as text, as the bytes that the text stands for, and as base64 of the text.
 fn windows(secrets: &[String]) -> HashSet<[u8; WINDOW]> {
     let mut found = HashSet::new();
-    let mut add = |bytes: &[u8]| found.extend(bytes.windows(WINDOW).map(|window| <[u8; WINDOW]>::try_from(window).expect("its length")));
+    let mut add = |bytes: &[u8]| {
+        found.extend(bytes.windows(WINDOW).map(|window| <[u8; WINDOW]>::try_from(window).expect("its length")))
+    };
     for secret in secrets {
         add(secret.as_bytes());
         if let Ok(raw) = STANDARD.decode(secret) {
@@ -57,7 +59,8 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
 }
 
 fn core_dump(process: u32, into: &Path) -> Vec<u8> {
-    let output = Command::new("gcore").arg("-o").arg(into.join("core")).arg(process.to_string()).output().expect("gcore runs");
+    let output =
+        Command::new("gcore").arg("-o").arg(into.join("core")).arg(process.to_string()).output().expect("gcore runs");
     let path = into.join(format!("core.{process}"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
@@ -110,7 +113,8 @@ fn no_secret_is_found_anywhere_and_a_planted_one_is() {
         }
         std::thread::sleep(std::time::Duration::from_secs(1));
         // The control, while the request that carries it is being served: headers sent, body still to come.
-        let mut socket = std::net::TcpStream::connect(dev.ready.endpoint.trim_start_matches("http://")).expect("connects");
+        let mut socket =
+            std::net::TcpStream::connect(dev.ready.endpoint.trim_start_matches("http://")).expect("connects");
         let head = format!("POST / HTTP/1.1\r\nHost: h\r\nUser-Agent: {planted}\r\nContent-Length: 10\r\n\r\n12345");
         std::io::Write::write_all(&mut socket, head.as_bytes()).expect("sent");
         std::thread::sleep(std::time::Duration::from_millis(500));

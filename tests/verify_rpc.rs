@@ -78,9 +78,11 @@ fn flipped(call: &Value, place: &Place) -> Value {
 fn harmless(call: &Value, place: &Place) -> bool {
     let (Place::HeaderName(index, _) | Place::HeaderValue(index, _)) = place else { return false };
     let name = |index: usize| call["headers"][index][0].as_str().expect("text").to_ascii_lowercase();
-    let authorization = call["headers"].as_array().expect("headers").iter().find(|header| {
-        header[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case("authorization"))
-    });
+    let authorization = call["headers"]
+        .as_array()
+        .expect("headers")
+        .iter()
+        .find(|header| header[0].as_str().is_some_and(|name| name.eq_ignore_ascii_case("authorization")));
     let signed = authorization.map_or("SignedHeaders=host,", |header| header[1].as_str().expect("text"));
     let list = signed.split("SignedHeaders=").nth(1).and_then(|rest| rest.split(',').next()).expect("a list");
     name(*index) != "authorization" && !list.split(';').any(|listed| listed == name(*index))

@@ -185,6 +185,10 @@ impl<'a> HeaderParts<'a> {
             parts.note(trim_blanks(&rest[..end])).map_err(Refusal::MalformedAuthorization)?;
             rest = rest.get(end + 1..).unwrap_or_default();
         }
+        // A part without a value is as good as not there.
+        for part in [&mut parts.credential, &mut parts.signed_headers, &mut parts.signature] {
+            *part = part.filter(|value| !value.is_empty());
+        }
         Ok(parts)
     }
 

@@ -70,7 +70,11 @@ impl Dev {
 
     /// The stock AWS CLI with a key.
     pub fn aws(&self, pair: &Pair, arguments: &str) -> Output {
-        self.client("aws", pair).args(["--endpoint-url", &self.ready.endpoint]).args(arguments.split(' ')).output().expect("aws runs")
+        self.client("aws", pair)
+            .args(["--endpoint-url", &self.ready.endpoint])
+            .args(arguments.split(' '))
+            .output()
+            .expect("aws runs")
     }
 
     /// The same, expected to work; gives its JSON.

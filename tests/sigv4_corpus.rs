@@ -1,0 +1,87 @@
+//! Requests that unchanged clients really sent, each with the verdict on its bytes: `tests/corpus/*.jsonl`.
+
+mod sigv4_support;
+
+use base64::prelude::*;
+use rederive::sigv4::{Body, Family, Limits, RequestHead, SignedRequest};
+use serde::Deserialize;
+use sigv4_support::{Results, Verdict, Verifier, read_text, tests_path, unix};
+
+/// A request of Signature V4. The README of the folder tells where it is from.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recording {
+    id: String,
+    #[serde(rename = "client_version")]
+    _client_version: String,
+    secret_access_key: String,
+    head_b64: String,
+    body_b64: String,
+    #[serde(rename = "variant")]
+    _variant: String,
+    service: String,
+    #[serde(rename = "region")]
+    _region: String,
+    signed_at: String,
+    expect: Expect,
+    /// For `lenient`: the deviation from the documented canonical form under which the signature is right.
+    needs: Vec<String>,
+    string_to_sign: Option<String>,
+}
+
+#[derive(Deserialize, PartialEq, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Expect {
+    Accept,
+    Reject,
+    Lenient,
+}
+
+fn recordings() -> Vec<Recording> {
+    let folder = std::fs::read_dir(tests_path("corpus")).expect("the corpus");
+    let files =
+        folder.map(|entry| entry.expect("a file").path()).filter(|path| path.extension().is_some_and(|e| e == "jsonl"));
+    let read_all = |path| {
+        let text = read_text(path);
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+            .collect()
+    };
+    let mut files: Vec<_> = files.collect();
+    files.sort();
+    files.iter().flat_map(|path| -> Vec<Recording> { read_all(path) }).collect()
+}
+
+fn check(recording: &Recording) -> Result<(), String> {
+    let head = BASE64_STANDARD.decode(&recording.head_b64).expect("base64");
+    let body = BASE64_STANDARD.decode(&recording.body_b64).expect("base64");
+    let (head, _) = RequestHead::parse(&head, &Limits::default()).map_err(|error| error.to_string())?;
+    let Recording { secret_access_key: secret, service, .. } = recording;
+    let verifier = Verifier { secret, service, now: unix(&recording.signed_at) };
+    let verdict = verifier.verify_head(&head, Body::Bytes(&body));
+    match (recording.expect, &verdict) {
+        (Expect::Accept, Verdict::Accepted(_)) => same_string_to_sign(recording, &head, &body),
+        (Expect::Reject | Expect::Lenient, Verdict::Refused(..)) => Ok(()),
+        _ => Err(format!("{verdict:?}; needs {:?}", recording.needs)),
+    }
+}
+
+fn same_string_to_sign(recording: &Recording, head: &RequestHead<'_>, body: &[u8]) -> Result<(), String> {
+    let request = SignedRequest::parse(head).expect("it was accepted");
+    let canonical = request.canonical_request(Family::of(&recording.service), Body::Bytes(body)).expect("accepted");
+    let got = request.string_to_sign_text(&canonical.sha256());
+    if Some(&got) == recording.string_to_sign.as_ref() { Ok(()) } else { Err(format!("string to sign: {got}")) }
+}
+
+#[test]
+fn requests_of_real_clients_get_their_verdict() {
+    let mut results = Results::default();
+    let mut counts = [0; 3];
+    for recording in recordings() {
+        counts[recording.expect as usize] += 1;
+        results.add(recording.id.clone(), check(&recording));
+    }
+    // Recordings that are not found would not fail: what the folder holds at least.
+    assert!(counts[0] >= 914 && counts[1] >= 22 && counts[2] >= 56, "{counts:?}");
+    results.check_against("corpus/divergences.toml");
+}
