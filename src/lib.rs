@@ -3,10 +3,12 @@
 //! Issues AWS-style access keys and verifies AWS-signed requests, and stores no secret access key anywhere:
 //! `secret = HMAC(master key, access key id)`, with the master key in a PKCS#11 HSM.
 
+pub mod api;
 pub mod authority;
 pub mod config;
 pub mod http;
 pub mod iam;
+pub mod node;
 pub mod registry;
 pub mod rpc;
 pub mod sigv4;

@@ -57,8 +57,14 @@ impl Node {
         let api_tls = tls(&api.tls_cert, &api.tls_key, &None)?;
         let rpc_tls = tls(&rpc.tls_cert, &rpc.tls_key, &rpc.client_ca)?;
         Ok(Self {
-            api: (Door::bind(api.listen, api_tls, limits).await?, ApiDoor::new(authority.clone(), metrics.clone(), limits)),
-            rpc: (Door::bind(rpc.listen, rpc_tls, limits).await?, RpcDoor::new(authority.clone(), callers, metrics, limits)),
+            api: (
+                Door::bind(api.listen, api_tls, limits).await?,
+                ApiDoor::new(authority.clone(), metrics.clone(), limits),
+            ),
+            rpc: (
+                Door::bind(rpc.listen, rpc_tls, limits).await?,
+                RpcDoor::new(authority.clone(), callers, metrics, limits),
+            ),
             authority,
             supervisor,
         })
@@ -95,7 +101,10 @@ impl Node {
                 stop.send_replace(true);
             }
         });
-        tokio::join!(api.serve("api", api_handler, told(stopped.clone())), rpc.serve("rpc", rpc_handler, told(stopped)));
+        tokio::join!(
+            api.serve("api", api_handler, told(stopped.clone())),
+            rpc.serve("rpc", rpc_handler, told(stopped))
+        );
         authority.write_uses().await;
         authority.hsm().stop().await;
         if tokio::time::timeout(WORKER_DRAIN, supervisor).await.is_err() {

@@ -13,7 +13,9 @@ const FOLLOW_MS: i64 = 60_000;
 
 /// The wall clock jumped: signatures cannot be judged until an operator has looked at it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the wall clock jumped by {by_ms} ms against the time since boot; check the clock, then restart or send SIGHUP")]
+#[error(
+    "the wall clock jumped by {by_ms} ms against the time since boot; check the clock, then restart or send SIGHUP"
+)]
 pub struct Jumped {
     /// How far, in milliseconds; negative when it went back.
     pub by_ms: i64,
@@ -59,7 +61,10 @@ impl Clock {
         let mut reference = self.lock();
         let by_ms = wall_ms - boot_ms - reference.offset_ms;
         if by_ms.abs() > TOLERANCE_MS && !self.jumped.swap(true, Ordering::AcqRel) {
-            tracing::error!(by_ms, "ALARM: the wall clock jumped; nothing is decided until an operator has looked at it");
+            tracing::error!(
+                by_ms,
+                "ALARM: the wall clock jumped; nothing is decided until an operator has looked at it"
+            );
         }
         if self.jumped.load(Ordering::Acquire) {
             return Err(Jumped { by_ms });

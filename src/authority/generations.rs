@@ -98,7 +98,8 @@ impl Generations {
 
     /// The generation that new keys of an account are made in: the newest issuing one that is good for it.
     pub fn issuing_for(&self, account: Account) -> Option<Generation> {
-        let good = |live: &&Live| live.row.state == GenerationState::Issuing && live.row.shares.contains(&share(account));
+        let good =
+            |live: &&Live| live.row.state == GenerationState::Issuing && live.row.shares.contains(&share(account));
         self.0.values().rev().find(good).map(|live| live.row.number)
     }
 

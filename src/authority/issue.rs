@@ -111,7 +111,10 @@ fn check_root(row: &KeyRow, account: Account) -> Result<(), IssueError> {
 fn random_nonce() -> Result<[u8; 32], IssueError> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|error| {
-        IssueError::Hsm(Unavailable { token: "none".into(), reason: format!("the system gives no random numbers: {error}") })
+        IssueError::Hsm(Unavailable {
+            token: "none".into(),
+            reason: format!("the system gives no random numbers: {error}"),
+        })
     })?;
     Ok(nonce)
 }

@@ -121,7 +121,9 @@ impl Authority {
         match self.hsm.status() {
             Status::Ready => troubles.extend(self.check_worker().await.err()),
             Status::Starting => troubles.push("the HSM worker is starting".into()),
-            Status::Down(reason) | Status::Latched(reason) => troubles.push(format!("the HSM worker is down: {reason}")),
+            Status::Down(reason) | Status::Latched(reason) => {
+                troubles.push(format!("the HSM worker is down: {reason}"))
+            }
         }
         match self.clock.now() {
             Ok(now) => {

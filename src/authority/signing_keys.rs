@@ -66,7 +66,10 @@ impl SigningKeys {
     /// The key of that name, if it is at hand.
     pub fn at_hand(&self, name: &KeyName) -> Option<Found> {
         let found = |key, proven| Found { key, waited: false, proven };
-        self.proven.get(name).map(|key| found(key, true)).or_else(|| self.unproven.get(name).map(|key| found(key, false)))
+        self.proven
+            .get(name)
+            .map(|key| found(key, true))
+            .or_else(|| self.unproven.get(name).map(|key| found(key, false)))
     }
 
     /// The key of that name from the worker. Callers that want the same key wait for one answer.
@@ -76,7 +79,10 @@ impl SigningKeys {
         fetch: impl Future<Output = Result<SigningKey, Unavailable>>,
     ) -> Result<Found, Unavailable> {
         let prepared = async { fetch.await.map(|key| Arc::new(PreparedSigningKey::new(key))) };
-        let late = |_| Unavailable { token: "any".into(), reason: "others wait for the same key, and none came in time".into() };
+        let late = |_| Unavailable {
+            token: "any".into(),
+            reason: "others wait for the same key, and none came in time".into(),
+        };
         let waiting = self.unproven.get_or_insert_async(name, prepared);
         let key = tokio::time::timeout(self.deadline, waiting).await.map_err(late)??;
         Ok(Found { key, waited: true, proven: false })

@@ -12,7 +12,9 @@ use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
 use super::signing_keys::{Found, KeyName, ScopeText};
 use crate::registry::{KeyRow, RegistryError};
-use crate::sigv4::{Body, CredentialScope, Expectation, Refusal, SignedRequest, StringToSignError, Verified};
+use crate::sigv4::{
+    Body, CredentialScope, Expectation, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
+};
 
 /// A request whose signature is right, by a key that is good.
 pub struct Accepted<'a> {
@@ -81,14 +83,15 @@ impl Authority {
     /// Verifies a request. Every step before 6 costs the HSM nothing.
     pub async fn verify<'a>(
         &self,
-        request: &'a SignedRequest<'a>,
+        head: &RequestHead<'a>,
         body: Body<'a>,
         expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
         let now = self.clock.now().map_err(undecided)?;
-        // 1. The authorization was parsed when `request` was built.
+        // 1. The authorization: header, query or none of ours.
+        let request = SignedRequest::parse(head).map_err(NotAccepted::Refused)?;
         // 2. The id: prefix, layout, tag, share; its generation is live.
-        let id = self.our_id(request)?;
+        let id = self.our_id(&request)?;
         // 3. The deny list, if it is fresh enough.
         self.not_denied(&id, now)?;
         // 4. Scope and time.
@@ -107,7 +110,7 @@ impl Authority {
         Ok(Accepted { verified, key, deny_list_as_of: self.denied.as_of(), waited })
     }
 
-    fn our_id(&self, request: &SignedRequest<'_>) -> Result<AccessKeyId, NotAccepted> {
+    fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {
         let text = request.access_key_id();
         let unknown = || NotAccepted::Refused(Refusal::UnknownAccessKeyId(text.to_owned()));
         let id = AccessKeyId::parse(text.as_bytes()).ok_or_else(unknown)?;

@@ -1,6 +1,7 @@
 //! `rederive account`: accounts are made by an operator, never by a tenant.
 
 use clap::{Args, Subcommand};
+use rederive::registry::{Owner, Registry};
 use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
 
 use super::site::{ConfigFile, Site};
@@ -45,11 +46,10 @@ fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
     };
     block_on(async {
         let authority = site.authority().await?;
-        let exists = authority.registry().account_exists(account).await?;
-        if !exists {
-            authority.registry().create_account(account, now()).await?;
-        }
-        if exists && authority.registry().has_root_key(account).await? {
+        let registry = authority.registry();
+        if !registry.account_exists(account).await? {
+            registry.create_account(account, now()).await?;
+        } else if !registry.keys(&Owner { account, user_id: None }, None, 1).await?.items.is_empty() {
             return Err(format!("account {account} exists already, and its root key was shown").into());
         }
         let root = authority.new_root_key(account, now()).await?;
@@ -66,7 +66,7 @@ fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
 
 fn list(site: &Site) -> Result<(), Failure> {
     block_on(async {
-        for row in rederive::registry::Registry::open(&site.registry_path()).await?.accounts().await? {
+        for row in Registry::open(&site.registry_path()).await?.accounts().await? {
             output::line(&row.number.to_string())?;
         }
         Ok(())

@@ -58,7 +58,7 @@ impl Dev {
             let root = root_key(&node).await?;
             self.announce(&node, &root, &state)?;
             drop((root, store));
-            Ok(node.run().await)
+            Ok(node.run().await?)
         })
     }
 

@@ -64,5 +64,7 @@ fn token(site: &Site, generations: Rows) -> Result<String, String> {
     let token = site.token_config().map_err(|error| error.to_string())?;
     let count = generations.len();
     site.administrate(&AdminRequest::Examine { token, generations }).map_err(|error| error.to_string())?;
-    Ok(format!("module loads, token is there, PIN accepted, attributes and check values of {count} generations are right"))
+    Ok(format!(
+        "module loads, token is there, PIN accepted, attributes and check values of {count} generations are right"
+    ))
 }

@@ -67,7 +67,9 @@ fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
     })?;
     output::line(&describe(&row))?;
     if class == KeyClass::Strict {
-        eprintln!("Note: a strict key can never be moved to another token. Use --class replicable for one that has to be.");
+        eprintln!(
+            "Note: a strict key can never be moved to another token. Use --class replicable for one that has to be."
+        );
     }
     Ok(())
 }

@@ -107,10 +107,7 @@ impl Site {
 
     /// How this node decides.
     pub fn policy(&self) -> Result<Policy, Failure> {
-        Ok(Policy {
-            deadline: Duration::from_millis(self.token()?.deadline_ms),
-            ..Policy::default()
-        })
+        Ok(Policy { deadline: Duration::from_millis(self.token()?.deadline_ms), ..Policy::default() })
     }
 
     /// Carries out an administrative request in a worker of its own.

@@ -13,7 +13,6 @@ use rederive_hsm::access_key_id::{Layout, Prefix};
 use serde::{Deserialize, Deserializer};
 
 pub use names::Names;
-pub(crate) use names::is_scope_name;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -88,6 +88,11 @@ impl Action {
         })
     }
 
+    /// Whether its answer holds a secret.
+    pub fn gives_secret(self) -> bool {
+        self == Self::CreateAccessKey
+    }
+
     /// The name in requests and answers.
     pub fn name(self) -> &'static str {
         self.row().1

@@ -19,6 +19,8 @@ pub struct Answer {
     pub status: u16,
     /// The XML. It is wiped when it is dropped if it holds a secret.
     pub body: Bytes,
+    /// Whether the body holds a secret: no buffer that has seen it may outlive the answer.
+    pub holds_secret: bool,
 }
 
 /// Does what an authenticated caller asks of a service. `now` is in unix seconds.
@@ -35,7 +37,9 @@ pub async fn answer<O: KeyOffice>(
         dispatch(&Call { registry, office, caller, parameters, action, now }).await
     };
     match done.await {
-        Ok(body) => Answer { status: 200, body },
+        Ok(body) => {
+            Answer { status: 200, body, holds_secret: Action::of(service, parameters).is_ok_and(Action::gives_secret) }
+        }
         Err(error) => error.answer(service, &caller.request_id),
     }
 }
@@ -46,7 +50,7 @@ impl ApiError {
         if let Some(inside) = &self.inside {
             tracing::error!(request_id, service = service.name(), code = self.code, "{inside}");
         }
-        Answer { status: self.status, body: self.body(service, request_id).into() }
+        Answer { status: self.status, body: self.body(service, request_id).into(), holds_secret: false }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use rederive_hsm::access_key_id::Generation;
+use rederive_hsm::config::KeyClass;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -21,7 +22,7 @@ pub struct GenerationRow {
     /// `subkey("check-value")` of its master.
     pub check_value: [u8; 32],
     /// How its master may be copied.
-    pub class: Class,
+    pub class: KeyClass,
     /// The shares of accounts it is good for.
     pub shares: RangeInclusive<u16>,
     /// When it was registered.
@@ -41,31 +42,11 @@ pub enum GenerationState {
     Closed,
 }
 
-/// How a master may be copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Never leaves its token.
-    Strict,
-    /// May be copied by the token's own means.
-    Copyable,
-    /// May be wrapped for other tokens.
-    Replicable,
-    /// A copy of a replicable master.
-    Replica,
-}
-
 const STATES: [(GenerationState, &str); 4] = [
     (GenerationState::Pending, "pending"),
     (GenerationState::Issuing, "issuing"),
     (GenerationState::Verifying, "verifying"),
     (GenerationState::Closed, "closed"),
-];
-
-const CLASSES: [(Class, &str); 4] = [
-    (Class::Strict, "strict"),
-    (Class::Copyable, "copyable"),
-    (Class::Replicable, "replicable"),
-    (Class::Replica, "replica"),
 ];
 
 impl GenerationState {
@@ -85,18 +66,6 @@ impl fmt::Display for GenerationState {
     }
 }
 
-impl Class {
-    /// The word for it in configuration, logs and the registry.
-    pub fn as_str(self) -> &'static str {
-        CLASSES.iter().find(|(class, _)| *class == self).expect("every class has a name").1
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        CLASSES.iter().find(|(_, name)| *name == text).map(|(class, _)| *class)
-    }
-}
-
 impl Registry {
     /// Registers a generation; refuses a number that was used before.
     pub async fn insert_generation(&self, row: &GenerationRow) -> Result<()> {
@@ -108,7 +77,7 @@ impl Registry {
         .bind(i64::from(row.number.number()))
         .bind(row.state.as_str())
         .bind(row.check_value.as_slice())
-        .bind(row.class.as_str())
+        .bind(row.class.name())
         .bind(i64::from(*row.shares.start()))
         .bind(i64::from(*row.shares.end()))
         .bind(row.created_at)
@@ -180,7 +149,7 @@ fn read(row: &SqliteRow) -> Result<GenerationRow> {
         number: cells.number("number", |number| Generation::new(u8::try_from(number).ok()?))?,
         state: cells.word("state", GenerationState::parse)?,
         check_value: cells.hash("check_value")?,
-        class: cells.word("class", Class::parse)?,
+        class: cells.word("class", KeyClass::from_name)?,
         shares: share("share_first")?..=share("share_last")?,
         created_at: cells.int("created_at")?,
     })

@@ -27,7 +27,7 @@ use sqlx::{Sqlite, Transaction};
 pub use accounts::AccountRow;
 pub use changes::{Change, ChangeKind};
 pub use error::{RegistryError, Result, Trouble, TroubleKind};
-pub use generations::{Class, GenerationRow, GenerationState};
+pub use generations::{GenerationRow, GenerationState};
 pub use issuing::{NewKey, UsedSignature};
 pub use keys::{DenyList, KeyRow, KeyStatus, KeyUser, LastUsed, Owner};
 pub use last_used::KeyUse;

@@ -57,7 +57,7 @@ impl VerifyCall<'_> {
 }
 
 fn check_name(at: &str, name: &str) -> Result<(), Malformed> {
-    if crate::config::is_scope_name(name) {
+    if rederive_hsm::wire::is_scope_name(name.as_bytes()) {
         Ok(())
     } else {
         Err(Malformed::bad(at, "takes 1 to 32 letters, digits or hyphens"))

@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Accepted, Decision, Grants, HeadInput, Malformed, Payload, Principal, PrincipalSource, Readiness, VerifyCall, Verifier};
+use super::{
+    Accepted, Decision, Grants, HeadInput, Malformed, Payload, Principal, PrincipalSource, Readiness, Verifier,
+    VerifyCall,
+};
 use crate::authority::{self, Authority, CannotDecide, NotAccepted};
 use crate::config::Names;
 use crate::http::RequestId;
 use crate::registry::KeyRow;
-use crate::sigv4::{Body, Expectation, Family, Limits, PayloadStatus, Refusal, Regions, RequestHead, SignedRequest};
+use crate::sigv4::{Body, Expectation, Family, Limits, PayloadStatus, Refusal, Regions, RequestHead};
 
 /// When a caller may ask again: a worker is replaced in less.
 const RETRY_AFTER_MS: u64 = 500;
@@ -26,12 +29,8 @@ impl Verifier for Authority {
             Err(malformed) => return Decision::Malformed(malformed),
         };
         let family = Family::of(call.expect_service);
-        let request = match SignedRequest::parse(&head) {
-            Ok(request) => request,
-            Err(refusal) => return refuse(family, &refusal),
-        };
         let expectation = Expectation { service: call.expect_service, regions: regions(&call, caller) };
-        match Authority::verify(self, &request, body(&call), &expectation).await {
+        match Authority::verify(self, &head, body(&call), &expectation).await {
             Ok(accepted) => Decision::Accept(Box::new(accept(&accepted))),
             Err(NotAccepted::Refused(refusal)) => refuse(family, &refusal),
             Err(NotAccepted::CannotDecide(trouble)) => unavailable(&trouble),
@@ -92,7 +91,11 @@ fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
         principal: Some(principal(key)),
         principal_source: PrincipalSource::Registry,
         credential_scope: format!("{}/{}/{}/aws4_request", scope.date(), scope.region(), scope.service()),
-        signed_headers: verified.signed_headers().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
+        signed_headers: verified
+            .signed_headers()
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect(),
         payload: match verified.payload() {
             PayloadStatus::Checked => Payload::Checked,
             PayloadStatus::Unsigned => Payload::Unsigned,

@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::authorization::{ALGORITHM, Authorization, Carrier};
@@ -368,6 +369,11 @@ impl<'a> Verified<'a> {
     /// When it was signed.
     pub fn date(&self) -> AmzDate {
         self.authorization.date
+    }
+
+    /// SHA-256 of the signature: tells one use of a signature from another, and is no signature itself.
+    pub fn signature_hash(&self) -> [u8; 32] {
+        Sha256::digest(self.authorization.signature).into()
     }
 
     /// The last second in which the same request would be accepted again.

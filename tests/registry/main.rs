@@ -6,8 +6,9 @@ mod users;
 
 use std::path::PathBuf;
 
-use rederive::registry::{Class, GenerationRow, GenerationState, NewKey, NewUser, Owner, Registry, UserId};
+use rederive::registry::{GenerationRow, GenerationState, NewKey, NewUser, Owner, Registry, UserId};
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
+use rederive_hsm::config::KeyClass;
 use rederive_hsm::secret::Secret32;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -59,7 +60,7 @@ fn generation(number: u8, state: GenerationState) -> GenerationRow {
         number: Generation::new(number).expect("7 bits"),
         state,
         check_value: [number; 32],
-        class: Class::Strict,
+        class: KeyClass::Strict,
         shares: 0..=u16::MAX,
         created_at: 1,
     }

@@ -1,0 +1,183 @@
+//! The door for users: the IAM and STS query APIs over HTTP, each request verified by its Signature V4.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{StatusCode, Version};
+
+use crate::authority::{Accepted, Authority, CannotDecide, NotAccepted};
+use crate::config::Limits;
+use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
+use crate::iam::{Answer, ApiError, Caller, Parameters, Principal, Service, SignaturePlace, Signed, answer};
+use crate::rpc::Metrics;
+use crate::sigv4::{self, Body, Carrier, Expectation, Family, Refusal, Regions, RequestHead, SignedRequest};
+
+/// The most bytes of a body: far above any call of these APIs.
+const MAX_BODY: usize = 256 * 1024;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+
+/// The handler of the door for users.
+pub struct ApiDoor {
+    authority: Arc<Authority>,
+    metrics: Arc<Metrics>,
+    body_timeout: Duration,
+}
+
+/// A request that has come in whole.
+struct Whole {
+    head: http::request::Parts,
+    body: Bytes,
+}
+
+impl ApiDoor {
+    /// Of its bounds on time, `limits` gives the one on bodies.
+    pub fn new(authority: Arc<Authority>, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+        Self { authority, metrics, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+    }
+
+    async fn serve(&self, request: Request, id: &RequestId) -> Answer {
+        let (head, body) = request.into_parts();
+        let body = match read_body(body, MAX_BODY, self.body_timeout).await {
+            Ok(body) => body,
+            Err(error) => {
+                let refused = ApiError::sender(error.status().as_u16(), "InvalidRequest", error.to_string());
+                return refused.answer(Service::Iam, id.as_str());
+            }
+        };
+        self.verify_and_do(&Whole { head, body }, id).await
+    }
+
+    async fn verify_and_do(&self, request: &Whole, id: &RequestId) -> Answer {
+        let (method, target) = (request.head.method.as_str(), request.target());
+        let limits = sigv4::Limits::default();
+        let head = RequestHead::from_fields(method.as_bytes(), target.as_bytes(), request.header_fields(), &limits);
+        let head = match head {
+            Ok(head) => head,
+            Err(error) => {
+                return ApiError::sender(400, "InvalidRequest", error.to_string()).answer(Service::Iam, id.as_str());
+            }
+        };
+        let service = service_of(&head);
+        let since = Instant::now();
+        let expectation = Expectation { service: service.name(), regions: Regions::Any };
+        match self.authority.verify(&head, Body::Bytes(&request.body), &expectation).await {
+            Ok(accepted) => {
+                self.metrics.verified("accept", "", since.elapsed(), accepted.waited);
+                self.carry_out(request, service, &accepted, id).await
+            }
+            Err(NotAccepted::Refused(refusal)) => self.refused(&refusal, service, id),
+            Err(NotAccepted::CannotDecide(trouble)) => self.undecided(&trouble, service, id),
+            Err(NotAccepted::BodyRequired) => {
+                ApiError::internal("the body was given, and is asked for").answer(service, id.as_str())
+            }
+        }
+    }
+
+    async fn carry_out(&self, request: &Whole, service: Service, accepted: &Accepted<'_>, id: &RequestId) -> Answer {
+        let now = match self.authority.clock().now() {
+            Ok(now) => now,
+            Err(jumped) => return self.undecided(&jumped.into(), service, id),
+        };
+        let parameters = match Parameters::parse(&request.head.method, request.head.uri.query(), &request.body) {
+            Ok(parameters) => parameters,
+            Err(error) => return error.answer(service, id.as_str()),
+        };
+        let caller = caller(request, accepted, id);
+        // Uses are written in batches; who asks for one wants to see the last.
+        if parameters.get("Action") == Some("GetAccessKeyLastUsed") {
+            self.authority.write_uses().await;
+        }
+        answer(self.authority.registry(), &*self.authority, service, &caller, &parameters, now).await
+    }
+
+    fn refused(&self, refusal: &Refusal, service: Service, id: &RequestId) -> Answer {
+        tracing::debug!(?refusal, "refused");
+        let outside = refusal.outside(Family::Query);
+        self.metrics.verified("refuse", outside.code, Duration::ZERO, false);
+        ApiError::sender(outside.http_status, outside.code, outside.message).answer(service, id.as_str())
+    }
+
+    fn undecided(&self, trouble: &CannotDecide, service: Service, id: &RequestId) -> Answer {
+        self.metrics.verified("unavailable", "", Duration::ZERO, false);
+        ApiError::unavailable(trouble).answer(service, id.as_str())
+    }
+}
+
+impl Whole {
+    /// The target as it came. HTTP/2 has its authority apart, where HTTP/1.1 has it in `Host`.
+    fn target(&self) -> String {
+        let uri = &self.head.uri;
+        match (self.head.version, uri.path_and_query()) {
+            (Version::HTTP_2, Some(target)) => target.to_string(),
+            _ => uri.to_string(),
+        }
+    }
+
+    fn header_fields(&self) -> Vec<(&[u8], &[u8])> {
+        let given = self.head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let authority = self.head.uri.authority().filter(|_| self.head.version == Version::HTTP_2);
+        authority
+            .map(|authority| (b"host".as_slice(), authority.as_str().as_bytes()))
+            .into_iter()
+            .chain(given)
+            .collect()
+    }
+}
+
+/// Which of the two services a request is signed for; whether it is signed at all shows later.
+fn service_of(head: &RequestHead<'_>) -> Service {
+    match SignedRequest::parse(head) {
+        Ok(request) if request.scope().service() == "sts" => Service::Sts,
+        _ => Service::Iam,
+    }
+}
+
+fn caller(request: &Whole, accepted: &Accepted<'_>, id: &RequestId) -> Caller {
+    let (verified, key) = (&accepted.verified, &accepted.key);
+    Caller {
+        account: key.account,
+        access_key_id: key.id,
+        principal: key.user.clone().map_or(Principal::Root, Principal::User),
+        signed: Signed {
+            place: match verified.carrier() {
+                Carrier::Header => SignaturePlace::Header,
+                Carrier::Query => SignaturePlace::Query,
+            },
+            method: request.head.method.clone(),
+            at: verified.date().unix(),
+            hash: verified.signature_hash(),
+        },
+        request_id: id.to_string(),
+    }
+}
+
+impl Handler for ApiDoor {
+    async fn handle(&self, request: Request, context: Context) -> Response {
+        let answer = self.serve(request, &context.request_id).await;
+        response(answer, &context)
+    }
+
+    fn internal_error(&self, context: &Context) -> Response {
+        response(ApiError::internal("a panic, told above").answer(Service::Iam, context.request_id.as_str()), context)
+    }
+}
+
+fn response(answer: Answer, context: &Context) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(full(answer.body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    headers.insert(REQUEST_ID, context.request_id.to_header());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if answer.holds_secret {
+        // The connection's buffers have seen the secret: closing it frees them, which wipes them.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
