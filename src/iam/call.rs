@@ -17,9 +17,9 @@ use crate::registry::Registry;
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The XML. It is wiped when it is dropped if it holds a secret.
+    /// The XML.
     pub body: Bytes,
-    /// Whether the body holds a secret: no buffer that has seen it may outlive the answer.
+    /// Whether the XML holds a secret. Then it is wiped when it is dropped, and so should be every copy of it.
     pub holds_secret: bool,
 }
 
@@ -34,14 +34,10 @@ pub async fn answer<O: KeyOffice>(
 ) -> Answer {
     let done = async {
         let action = Action::of(service, parameters)?;
-        dispatch(&Call { registry, office, caller, parameters, action, now }).await
+        let body = dispatch(&Call { registry, office, caller, parameters, action, now }).await?;
+        Ok(Answer { status: 200, body, holds_secret: action.gives_secret() })
     };
-    match done.await {
-        Ok(body) => {
-            Answer { status: 200, body, holds_secret: Action::of(service, parameters).is_ok_and(Action::gives_secret) }
-        }
-        Err(error) => error.answer(service, &caller.request_id),
-    }
+    done.await.unwrap_or_else(|error: ApiError| error.answer(service, &caller.request_id))
 }
 
 impl ApiError {

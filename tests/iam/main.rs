@@ -9,10 +9,11 @@ use rederive::iam::{
     Answer, Caller, IssueError, Issued, KeyOffice, Parameters, Principal, Service, SignaturePlace, Signed, answer,
 };
 use rederive::registry::{
-    Class, GenerationRow, GenerationState, KeyStatus, KeyUser, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
+    GenerationRow, GenerationState, KeyStatus, KeyUser, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
     UsedSignature, UserId,
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
+use rederive_hsm::config::KeyClass;
 use rederive_hsm::secret::{Secret32, SecretAccessKey};
 
 /// 2026-11-21T12:00:00Z.
@@ -148,7 +149,7 @@ fn generation() -> GenerationRow {
         number: Generation::new(0).expect("7 bits"),
         state: GenerationState::Issuing,
         check_value: [0; 32],
-        class: Class::Strict,
+        class: KeyClass::Strict,
         shares: 0..=u16::MAX,
         created_at: 1,
     }

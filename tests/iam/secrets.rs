@@ -25,6 +25,7 @@ async fn the_secret_stands_in_its_place() {
         id(100)
     );
     assert_eq!((answer.status, element(&answer, "CreateAccessKeyResult")), (200, Some(inner.as_str())));
+    assert!(answer.holds_secret);
     assert!(text(&answer).starts_with("<CreateAccessKeyResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">"));
     let row = place.registry.key(&id(100)).await.expect("reads").expect("is there");
     assert_eq!((row.owner(), row.created_by), (alice().owner(), Some(id(2))));
@@ -47,6 +48,7 @@ async fn no_other_answer_has_it() {
     ] {
         let answer = place.post(&root(), &form).await;
         assert_eq!(answer.status, 200, "{form}");
+        assert!(!answer.holds_secret);
         assert!(!text(&answer).contains(SECRET) && !text(&answer).contains("SecretAccessKey"), "{form}");
     }
 }
