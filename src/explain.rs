@@ -1,0 +1,177 @@
+//! What a signed request looks like to a verifier: canonical request, string to sign and verdict, offline.
+//!
+//! The same core as in [`crate::sigv4`], run on a request file. It knows no keys of ours: a secret is given or there is
+//! none, and whether the id is well tagged, denied or has a session token that belongs to it is not looked at.
+
+use memchr::memmem;
+use rederive_hsm::signing_key::SigningKey;
+use serde::Serialize;
+
+use crate::sigv4::{
+    Body, CanonicalRequest, Expectation, Family, HeadError, Limits, PreparedSigningKey, Refusal, Regions, RequestHead,
+    SignedRequest, StringToSign, StringToSignError, UnixSeconds,
+};
+
+/// How to look at a request.
+#[derive(Clone, Copy)]
+pub struct ExplainOptions<'a> {
+    /// The secret access key that should have signed it, if it is known.
+    pub secret: Option<&'a [u8]>,
+    /// The time of the verifier.
+    pub at: UnixSeconds,
+    /// The service it is verified for; the one of its credential scope if `None`.
+    pub service: Option<&'a str>,
+    /// The region it is verified for; the one of its credential scope if `None`.
+    pub region: Option<&'a str>,
+}
+
+/// What came out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The verdict.
+    pub decision: Decision,
+    /// The AWS error code of a refusal.
+    pub code: Option<String>,
+    /// Why it is refused, or cannot be decided.
+    pub message: Option<String>,
+    /// As far as it can be built. Bytes that are not UTF-8 are shown as U+FFFD.
+    pub canonical_request: Option<String>,
+    /// As far as it can be built.
+    pub string_to_sign: Option<String>,
+    /// What else is worth knowing.
+    #[serde(skip)]
+    pub notes: Vec<String>,
+}
+
+/// A verdict on a request file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// The signature is right.
+    Accept,
+    /// A verifier would refuse it.
+    Refuse,
+    /// The secret or the body is missing, or the file is no request.
+    Undecided,
+}
+
+/// Explains a raw HTTP/1.1 request, head and body, with line ends of CRLF or LF.
+pub fn explain(request: &[u8], options: &ExplainOptions<'_>) -> Explanation {
+    let (head, body_starts) = match RequestHead::parse(request, &Limits::default()) {
+        Ok(parsed) => parsed,
+        Err(error) => return Explanation::not_a_request(&error),
+    };
+    let mut explanation = Explanation::undecided();
+    let body = find_body(&head, &request[body_starts..], &mut explanation.notes);
+    let service = options.service.unwrap_or_else(|| claimed_service(&head));
+    if let Err(error) = explain_steps(&head, body, service, options, &mut explanation) {
+        match error {
+            StringToSignError::Refused(refusal) => explanation.refuse(&refusal, Family::of(service)),
+            StringToSignError::BodyRequired => {
+                explanation.message = Some("the signature covers a hash of the body, and the body is not there".into());
+            }
+        }
+    }
+    explanation
+}
+
+/// The steps of a verification; what each of them shows goes into `explanation`.
+fn explain_steps<'a>(
+    head: &RequestHead<'a>,
+    body: Body<'a>,
+    service: &str,
+    options: &ExplainOptions<'_>,
+    explanation: &mut Explanation,
+) -> Result<(), StringToSignError> {
+    let request = SignedRequest::parse(head)?;
+    // Shown even if a check refuses the request: that is when people need it.
+    if let Ok(canonical) = request.canonical_request(Family::of(service), body) {
+        explanation.show(&request, &canonical);
+    }
+    let regions = options.region.map_or(Regions::Any, Regions::Named);
+    let scoped = request.check_scope_and_time(&Expectation { service, regions }, options.at)?;
+    let string_to_sign = scoped.string_to_sign(body)?;
+    let Some(secret) = options.secret else {
+        explanation.message = Some("every check passes that needs no key; the signature is not checked".to_owned());
+        return Ok(());
+    };
+    explanation.notes.push("the tag of the access key id and the session token are not checked".to_owned());
+    let verified = string_to_sign.verify(&signing_key(secret, &string_to_sign))?;
+    explanation.decision = Decision::Accept;
+    explanation.notes.push(format!("payload: {}", verified.payload().as_str()));
+    Ok(())
+}
+
+fn signing_key(secret: &[u8], string_to_sign: &StringToSign<'_>) -> PreparedSigningKey {
+    let scope = string_to_sign.scope();
+    let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
+    PreparedSigningKey::new(SigningKey::derive_from_text(secret, date, scope.region(), scope.service()))
+}
+
+impl Explanation {
+    fn undecided() -> Self {
+        Self {
+            decision: Decision::Undecided,
+            code: None,
+            message: None,
+            canonical_request: None,
+            string_to_sign: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn not_a_request(error: &HeadError) -> Self {
+        Self { message: Some(format!("this is not an HTTP request: {error}")), ..Self::undecided() }
+    }
+
+    fn show(&mut self, request: &SignedRequest<'_, '_>, canonical: &CanonicalRequest<'_, '_>) {
+        self.canonical_request = Some(String::from_utf8_lossy(&canonical.to_text()).into_owned());
+        self.string_to_sign = Some(request.string_to_sign_text(&canonical.sha256()));
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, family: Family) {
+        let outside = refusal.outside(family);
+        self.decision = Decision::Refuse;
+        self.code = Some(outside.code.to_owned());
+        self.message = Some(outside.message);
+        self.notes.extend(outside.elements.into_iter().map(|(name, value)| format!("{name}: {value}")));
+    }
+}
+
+/// The body: as much of the rest as Content-Length says.
+fn find_body<'a>(head: &RequestHead<'a>, rest: &'a [u8], notes: &mut Vec<String>) -> Body<'a> {
+    if header(head, "transfer-encoding").is_some() {
+        notes.push("the body is framed by Transfer-Encoding, which is not taken off: it is not checked".to_owned());
+        return Body::Absent;
+    }
+    let length = header(head, "content-length").map(|value| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+    match length {
+        None => Body::Bytes(rest),
+        Some(Some(length)) if length <= rest.len() => Body::Bytes(&rest[..length]),
+        Some(Some(length)) => {
+            notes.push(format!("Content-Length is {length}, and {} bytes follow the head", rest.len()));
+            Body::Bytes(rest)
+        }
+        Some(None) => {
+            notes.push("Content-Length is not a number: the body is all that follows the head".to_owned());
+            Body::Bytes(rest)
+        }
+    }
+}
+
+fn header<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
+    head.headers().iter().find(|header| header.name.eq_ignore_ascii_case(name.as_bytes())).map(|header| header.value)
+}
+
+/// The service of the credential, wherever it stands, even if the credentials cannot be read as a whole: the words of a
+/// refusal depend on it. Requests without one are taken for S3's.
+fn claimed_service<'a>(head: &RequestHead<'a>) -> &'a str {
+    let from = |text: &'a [u8], slash: &str| {
+        let end = memmem::find(text, format!("{slash}aws4_request").as_bytes())?;
+        let start = memmem::rfind(&text[..end], slash.as_bytes())? + slash.len();
+        std::str::from_utf8(&text[start..end]).ok()
+    };
+    let in_header = header(head, "authorization").and_then(|value| from(value, "/"));
+    let in_query = || ["%2F", "%2f", "/"].iter().find_map(|slash| from(head.target(), slash));
+    in_header.or_else(in_query).unwrap_or("s3")
+}
