@@ -114,10 +114,8 @@ impl<H: Handler> Connections<H> {
         async {
             log_request(&request, &context);
             let start = Instant::now();
-            let answer = isolated(self.handler.handle(request, context.clone())).await.unwrap_or_else(|| {
-                tracing::error!("the handler panicked");
-                self.handler.internal_error(&context)
-            });
+            let answer = isolated(self.handler.handle(request, context.clone())).await;
+            let answer = answer.unwrap_or_else(|| self.handler.internal_error(&context));
             tracing::debug!(status = answer.status().as_u16(), elapsed = ?start.elapsed(), "answer");
             answer
         }
@@ -138,13 +136,16 @@ fn http(head_timeout: Duration) -> Builder<TokioExecutor> {
     builder
 }
 
-/// The outcome of a future, or `None` if it panicked (the panic hook has told where).
-async fn isolated<T>(future: impl Future<Output = T>) -> Option<T> {
+/// The outcome of a future, or `None` if it panicked.
+pub(crate) async fn isolated<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     // A handler that panicked is dropped and never polled again; what it shares with others is behind locks and atomics.
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
+        Err(_) => {
+            tracing::error!("a request panicked; where is on standard error");
+            Poll::Ready(None)
+        }
     })
     .await
 }

@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
 pub use body::{BodyError, read_body};
+pub(crate) use connection::isolated;
 pub use door::{BindError, Door};
 pub use request_id::RequestId;
 pub use tls::{TlsError, server_config};

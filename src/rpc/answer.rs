@@ -129,8 +129,11 @@ pub(super) fn method_not_allowed(allowed: &Method, id: &RequestId) -> Response {
     with(answer, ALLOW, HeaderValue::from_str(allowed.as_str()).expect("a method is a token"))
 }
 
+/// All that is told of an error that should not be.
+pub(super) const OUR_ERROR: &str = "an error on our side: it is in our log";
+
 pub(super) fn internal_error(id: &RequestId) -> Response {
-    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "an error on our side: it is in our log", None, id)
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", OUR_ERROR, None, id)
 }
 
 fn problem(status: StatusCode, error: &str, message: &str, at: Option<&str>, id: &RequestId) -> Response {

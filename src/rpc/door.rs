@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::HeaderName;
+use http_body_util::BodyExt as _;
+use hyper::header::{CONTENT_TYPE, HeaderName};
 use hyper::{Method, StatusCode};
+use hyper_util::service::TowerToHyperService;
+use tonic::Status;
 
+use super::grpc::{Asking, Grpc};
 use super::json::{Call, MAX_CALL};
+use super::v1::verifier_server::VerifierServer;
 use super::{Callers, Grants, Metrics, Readiness, Verifier, answer, metrics};
 use crate::config::Limits;
-use crate::http::{Context, Handler, Request, RequestId, Response, read_body};
+use crate::http::{Context, Handler, Request, RequestId, Response, isolated, read_body};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -18,13 +23,15 @@ pub struct RpcDoor<A> {
     authority: Arc<A>,
     callers: Callers,
     metrics: Arc<Metrics>,
+    grpc: TowerToHyperService<VerifierServer<Grpc<A>>>,
     body_timeout: Duration,
 }
 
 impl<A: Verifier + Readiness> RpcDoor<A> {
     /// Of its bounds on time, `limits` gives the one on bodies.
     pub fn new(authority: Arc<A>, callers: Callers, metrics: Arc<Metrics>, limits: &Limits) -> Self {
-        Self { authority, callers, metrics, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+        let grpc = TowerToHyperService::new(Grpc::server(authority.clone()));
+        Self { authority, callers, metrics, grpc, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
     }
 
     async fn route(&self, request: Request, context: &Context) -> Response {
@@ -73,6 +80,28 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
         answer::decided(&decision, id)
     }
 
+    /// Any path: tonic answers for those that it does not know.
+    async fn grpc(&self, mut request: Request, context: &Context) -> Response {
+        let answer = match self.callers.identify(request.headers(), &context.peer) {
+            Ok(caller) => {
+                request.extensions_mut().insert(Asking { caller: caller.clone(), request_id: context.request_id });
+                self.answer_grpc(request).await
+            }
+            Err(message) => Err(Status::unauthenticated(message)),
+        };
+        answer.unwrap_or_else(|status| status.into_http()).map(|body| body.map_err(Into::into).boxed_unsync())
+    }
+
+    async fn answer_grpc(&self, request: Request) -> Result<hyper::Response<tonic::body::Body>, Status> {
+        let answer = isolated(hyper::service::Service::call(&self.grpc, request));
+        match tokio::time::timeout(self.body_timeout, answer).await {
+            Ok(Some(Ok(answer))) => Ok(answer),
+            Ok(Some(Err(never))) => match never {},
+            Ok(None) => Err(Status::internal(answer::OUR_ERROR)),
+            Err(_) => Err(Status::deadline_exceeded("the call did not arrive in time")),
+        }
+    }
+
     async fn scrape(&self, _: Request, _: &Grants, _: &RequestId) -> Response {
         answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.render().into_bytes())
     }
@@ -88,12 +117,18 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
 
 impl<A: Verifier + Readiness> Handler for RpcDoor<A> {
     async fn handle(&self, request: Request, context: Context) -> Response {
-        with_id(self.route(request, &context).await, &context)
+        let answer =
+            if is_grpc(&request) { self.grpc(request, &context).await } else { self.route(request, &context).await };
+        with_id(answer, &context)
     }
 
     fn internal_error(&self, context: &Context) -> Response {
         with_id(answer::internal_error(&context.request_id), context)
     }
+}
+
+fn is_grpc(request: &Request) -> bool {
+    request.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn with_id(mut response: Response, context: &Context) -> Response {

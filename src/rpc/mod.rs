@@ -8,6 +8,7 @@ mod callers;
 mod decide;
 mod decision;
 mod door;
+mod grpc;
 mod json;
 mod metrics;
 mod verifier;
@@ -18,3 +19,8 @@ pub use decision::{Accepted, Decision, Malformed, Payload, Principal, PrincipalS
 pub use door::RpcDoor;
 pub use metrics::Metrics;
 pub use verifier::{Readiness, Verifier};
+
+/// The messages, the service and a client of `proto/rederive/v1/verifier.proto`.
+pub mod v1 {
+    tonic::include_proto!("rederive.v1");
+}

@@ -1,6 +1,7 @@
 //! A made-up authority behind a real door, and clients.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -198,4 +199,11 @@ where
     let response = sender.send_request(request.body(Full::new(body.into())).expect("a request")).await?;
     let (parts, body) = response.into_parts();
     Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await?.to_bytes() })
+}
+
+/// A file for a test. Names must differ between tests.
+pub fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).expect("written");
+    path
 }

@@ -1,0 +1,8 @@
+//! Compiles `proto/` to Rust. protox stands in for `protoc`, so that a build needs no tool beside cargo.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let files = protox::compile(["proto/rederive/v1/verifier.proto"], ["proto"])?;
+    tonic_prost_build::configure().build_transport(false).bytes(".rederive.v1").compile_fds(files)?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! `rederive.v1.Verifier`: the same calls and decisions in protobuf.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
+use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
+use super::{
+    Accepted, Decision, Grants, HeadInput, MAX_BODY, MAX_HEAD, Malformed, Payload, PrincipalSource, Verifier,
+    VerifyCall, v1,
+};
+use crate::http::RequestId;
+
+/// The most bytes of a message: a body and a head of the largest size, with room for the rest.
+const MAX_MESSAGE: usize = MAX_BODY + MAX_HEAD + 64 * 1024;
+
+/// Who asks; the door puts it among the extensions of a request.
+#[derive(Clone)]
+pub(super) struct Asking {
+    pub caller: Arc<Grants>,
+    pub request_id: RequestId,
+}
+
+/// The gRPC service in front of an authority.
+pub(super) struct Grpc<A>(Arc<A>);
+
+impl<A: Verifier> Grpc<A> {
+    pub fn server(authority: Arc<A>) -> v1::verifier_server::VerifierServer<Self> {
+        v1::verifier_server::VerifierServer::new(Self(authority)).max_decoding_message_size(MAX_MESSAGE)
+    }
+}
+
+#[tonic::async_trait]
+impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
+    async fn verify(
+        &self,
+        request: tonic::Request<v1::VerifyRequest>,
+    ) -> Result<tonic::Response<v1::VerifyResponse>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let Asking { caller, request_id } = extensions.get().expect("the door lets nothing in without it");
+        let call = verify_call(&message).map_err(|what| malformed(&what))?;
+        caller.check(&call).map_err(|denied| Status::permission_denied(denied.message))?;
+        let decision = match self.0.verify(call, caller, request_id).await {
+            Decision::Accept(accepted) => v1::verify_response::Decision::Accept(accept(*accepted)),
+            Decision::Refuse { code, message, http_status } => v1::verify_response::Decision::Refuse(v1::Refuse {
+                code: code.into_owned(),
+                message: message.into_owned(),
+                http_status: http_status.into(),
+            }),
+            Decision::Unavailable { reason, retry_after_ms } => return Err(unavailable(reason, retry_after_ms)),
+            Decision::Malformed(what) => return Err(malformed(&what)),
+        };
+        let request_id = request_id.to_string();
+        Ok(tonic::Response::new(v1::VerifyResponse { decision: Some(decision), request_id }))
+    }
+}
+
+fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed> {
+    let expect = message.expect.as_ref().ok_or_else(|| Malformed::missing("expect", "say what it is verified for"))?;
+    let (body, payload_sha256) = match &message.payload {
+        None => (None, None),
+        Some(RequestPayload::Body(body)) => (Some(&body[..]), None),
+        Some(RequestPayload::PayloadSha256(hash)) => match hash[..].try_into() {
+            Ok(hash) => (None, Some(hash)),
+            Err(_) => return Err(Malformed::bad("payload_sha256", "is not 32 bytes")),
+        },
+    };
+    let call = VerifyCall {
+        head: head(message)?,
+        body,
+        payload_sha256,
+        expect_service: &expect.service,
+        expect_region: expect.region.as_deref(),
+    };
+    call.check()?;
+    Ok(call)
+}
+
+fn head(message: &v1::VerifyRequest) -> Result<HeadInput<'_>, Malformed> {
+    match &message.request_head {
+        None => Err(Malformed::missing("request_head", "set fields or head")),
+        Some(RequestHead::Head(head)) => Ok(HeadInput::Raw(head)),
+        Some(RequestHead::Fields(fields)) => Ok(HeadInput::Fields {
+            method: fields.method.as_bytes(),
+            target: &fields.target,
+            headers: fields.headers.iter().map(|header| (&header.name[..], &header.value[..])).collect(),
+        }),
+    }
+}
+
+fn accept(accepted: Accepted) -> v1::Accept {
+    v1::Accept {
+        access_key_id: accepted.access_key_id,
+        account: accepted.account,
+        principal: accepted.principal.map(|it| v1::Principal {
+            r#type: it.kind.into_owned(),
+            arn: it.arn,
+            user_id: it.user_id,
+        }),
+        principal_source: match accepted.principal_source {
+            PrincipalSource::Registry => v1::PrincipalSource::Registry.into(),
+            PrincipalSource::Token => v1::PrincipalSource::Token.into(),
+            PrincipalSource::None => v1::PrincipalSource::None.into(),
+        },
+        credential_scope: accepted.credential_scope,
+        signed_headers: accepted.signed_headers,
+        payload: match accepted.payload {
+            Payload::Checked => v1::Payload::Checked.into(),
+            Payload::Unsigned => v1::Payload::Unsigned.into(),
+            Payload::NotChecked => v1::Payload::NotChecked.into(),
+            Payload::Streaming => v1::Payload::Streaming.into(),
+        },
+        valid_until: Some(accepted.valid_until.into()),
+        deny_list_as_of: Some(accepted.deny_list_as_of.into()),
+    }
+}
+
+/// The pushback is of gRPC's retry design (gRFC A6).
+fn unavailable(reason: Cow<'static, str>, retry_after_ms: u64) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert("grpc-retry-pushback-ms", retry_after_ms.into());
+    Status::with_metadata(Code::Unavailable, reason, metadata)
+}
+
+fn malformed(what: &Malformed) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert("rederive-error", MetadataValue::from_static(what.code));
+    if let Some(at) = what.at.as_deref().and_then(|at| MetadataValue::try_from(at).ok()) {
+        metadata.insert("rederive-at", at);
+    }
+    let message = match &what.at {
+        Some(at) => format!("{at}: {}", what.message),
+        None => what.message.clone(),
+    };
+    Status::with_metadata(Code::InvalidArgument, message, metadata)
+}

@@ -1,0 +1,159 @@
+//! `rederive.v1.Verifier` over cleartext HTTP/2, with the generated client.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rederive::rpc::v1::verifier_client::VerifierClient;
+use rederive::rpc::v1::verify_request::{Payload as Body, RequestHead};
+use rederive::rpc::v1::verify_response::Decision;
+use rederive::rpc::v1::{Expect, Header, Payload, PrincipalSource, RequestFields, VerifyRequest, VerifyResponse};
+use tonic::{Code, Status};
+
+use super::support::{config, file, rpc};
+
+fn client(address: SocketAddr) -> VerifierClient<Client<HttpConnector, tonic::body::Body>> {
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    VerifierClient::with_origin(http, format!("http://{address}").parse().expect("a URI"))
+}
+
+fn request(service: &str) -> VerifyRequest {
+    let header = |name: &'static str, value: &'static [u8]| Header { name: name.into(), value: value.into() };
+    VerifyRequest {
+        request_head: Some(RequestHead::Fields(RequestFields {
+            method: "GET".into(),
+            target: "/a%20b?x=1".into(),
+            headers: vec![header("Host", b"h"), header("X-Raw", b"\xff\xfe")],
+        })),
+        payload: None,
+        expect: Some(Expect { service: service.into(), region: None }),
+    }
+}
+
+async fn verify(address: SocketAddr, request: VerifyRequest) -> Result<VerifyResponse, Status> {
+    client(address).verify(request).await.map(|answer| {
+        let in_header = answer.metadata().get("x-request-id").cloned().expect("an id");
+        assert_eq!(answer.get_ref().request_id, in_header.to_str().expect("ASCII"));
+        answer.into_inner()
+    })
+}
+
+#[tokio::test]
+async fn accepted() {
+    let (served, authority) = rpc(&config("")).await;
+    let answer = verify(served.address, request("s3")).await.expect("decided");
+    let Some(Decision::Accept(accept)) = answer.decision else { panic!("{answer:?}") };
+    assert_eq!((accept.access_key_id.as_str(), accept.account.as_str()), ("AKIARZPUZDIKAAERULUU", "123456789012"));
+    assert_eq!(accept.credential_scope, "20261121/local/s3/aws4_request");
+    assert_eq!(accept.signed_headers, ["host", "x-amz-date"]);
+    assert_eq!((accept.payload(), accept.principal_source()), (Payload::Checked, PrincipalSource::Registry));
+    let until = SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999);
+    assert_eq!(accept.valid_until.map(SystemTime::try_from), Some(Ok(until)));
+    let principal = accept.principal.expect("known");
+    assert_eq!((principal.r#type.as_str(), principal.user_id.as_str()), ("User", "AIDAEXAMPLE"));
+    let asked = authority.last();
+    assert_eq!(asked.head, b"GET /a%20b?x=1\nHost: h\nX-Raw: \xff\xfe\n");
+    assert_eq!((asked.body, asked.payload_sha256, asked.region), (None, None, None));
+}
+
+#[tokio::test]
+async fn the_call_arrives_as_it_was_sent() {
+    let (served, authority) = rpc(&config("")).await;
+    let raw = b"GET / HTTP/1.1\r\nx-raw: \xff\r\n\r\n";
+    let sent = VerifyRequest {
+        request_head: Some(RequestHead::Head(raw.as_slice().into())),
+        payload: Some(Body::Body("".into())),
+        expect: Some(Expect { service: "s3".into(), region: Some("eu-1".into()) }),
+    };
+    verify(served.address, sent.clone()).await.expect("decided");
+    let asked = authority.last();
+    assert_eq!((asked.head, asked.body, asked.region), (raw.to_vec(), Some(vec![]), Some("eu-1".into())));
+    let hashed = VerifyRequest { payload: Some(Body::PayloadSha256(vec![7; 32].into())), ..sent };
+    verify(served.address, hashed).await.expect("decided");
+    assert_eq!((authority.last().body, authority.last().payload_sha256), (None, Some([7; 32])));
+}
+
+#[tokio::test]
+async fn refused() {
+    let (served, _) = rpc(&config("")).await;
+    let answer = verify(served.address, request("refuse")).await.expect("decided");
+    let Some(Decision::Refuse(refuse)) = answer.decision else { panic!("{answer:?}") };
+    assert_eq!((refuse.code.as_str(), refuse.http_status), ("SignatureDoesNotMatch", 403));
+}
+
+#[tokio::test]
+async fn not_decided() {
+    let (served, _) = rpc(&config("")).await;
+    let status = verify(served.address, request("unavailable")).await.expect_err("not decided");
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the HSM does not answer"));
+    assert_eq!(status.metadata().get("grpc-retry-pushback-ms").expect("a time"), "1500");
+}
+
+#[tokio::test]
+async fn a_malformed_call_is_told_what_and_where() {
+    let (served, authority) = rpc(&config("")).await;
+    let with = |change: fn(&mut VerifyRequest)| {
+        let mut request = request("s3");
+        change(&mut request);
+        request
+    };
+    let rows = [
+        (with(|call| call.expect = None), "missing_field", "expect"),
+        (with(|call| call.expect = Some(Expect::default())), "bad_field", "expect.service"),
+        (with(|call| call.request_head = None), "missing_field", "request_head"),
+        (with(|call| call.payload = Some(Body::PayloadSha256(vec![0; 31].into()))), "bad_field", "payload_sha256"),
+        (with(|call| call.payload = Some(Body::Body(vec![0; 1024 * 1024 + 1].into()))), "too_large", "body"),
+        (
+            with(|call| call.request_head = Some(RequestHead::Head(vec![b'a'; 32 * 1024 + 1].into()))),
+            "bad_field",
+            "head",
+        ),
+    ];
+    for (call, error, at) in rows {
+        let status = verify(served.address, call).await.expect_err("malformed");
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert_eq!(status.metadata().get("rederive-error").expect("a code"), error, "{status:?}");
+        assert_eq!(status.metadata().get("rederive-at").expect("a field"), at, "{status:?}");
+    }
+    let huge = with(|call| call.payload = Some(Body::Body(vec![0; 2 * 1024 * 1024].into())));
+    assert_eq!(verify(served.address, huge).await.expect_err("too large").code(), Code::OutOfRange);
+    assert_eq!(authority.times(), 0);
+    let status = verify(served.address, request("malformed")).await.expect_err("malformed");
+    assert_eq!(status.metadata().get("rederive-error").expect("a code"), "body_required");
+}
+
+#[tokio::test]
+async fn an_unknown_method_and_a_panic_are_statuses() {
+    let (served, _) = rpc(&config("")).await;
+    let status = verify(served.address, request("panic")).await.expect_err("an error of ours");
+    assert_eq!((status.code(), status.message()), (Code::Internal, "an error on our side: it is in our log"));
+    let unknown =
+        super::support::ask(served.address, "POST /rederive.v1.Verifier/Nope\ncontent-type: application/grpc", "");
+    assert_eq!(unknown.await.header("grpc-status"), "12");
+}
+
+#[tokio::test]
+async fn callers_are_told_apart() {
+    let token = file("grpc.token", "grpc-token-0123456789-0123456789\n");
+    let caller = format!(
+        "[[caller]]\nname = \"g\"\ntoken_file = \"{}\"\nservices = [\"s3\"]\nregions = [\"*\"]\n",
+        token.display()
+    );
+    let (served, authority) = rpc(&config(&caller)).await;
+    let ask = async |authorization: &str, service: &str| {
+        let mut call = tonic::Request::new(request(service));
+        if !authorization.is_empty() {
+            call.metadata_mut().insert("authorization", authorization.parse().expect("ASCII"));
+        }
+        client(served.address).verify(call).await.map_or_else(|status| status.code(), |_| Code::Ok)
+    };
+    let bearer = "Bearer grpc-token-0123456789-0123456789";
+    assert_eq!(ask("", "s3").await, Code::Unauthenticated);
+    assert_eq!(ask("Bearer grpc-token-0123456789-012345678X", "s3").await, Code::Unauthenticated);
+    assert_eq!(ask(bearer, "sts").await, Code::PermissionDenied);
+    assert_eq!(authority.times(), 0);
+    assert_eq!(ask(bearer, "s3").await, Code::Ok);
+    assert_eq!(authority.last().caller, "g");
+}
