@@ -38,7 +38,7 @@ pub struct Dev {
     pub ready: Ready,
     pub state: PathBuf,
     pub process: Child,
-    _directory: Option<tempfile::TempDir>,
+    directory: Option<tempfile::TempDir>,
 }
 
 impl Dev {
@@ -46,7 +46,9 @@ impl Dev {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let state = directory.path().join("state");
-        Self { _directory: Some(directory), ..Self::start_in(&state) }
+        let mut dev = Self::start_in(&state);
+        dev.directory = Some(directory);
+        dev
     }
 
     /// In a state directory that stays. The log, at the most verbose level, goes to `log` in it.
@@ -65,7 +67,7 @@ impl Dev {
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
         let ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("{error} in {line:?}; log: {}", tail(&state.join("log"))));
-        Self { ready, state: state.to_owned(), process, _directory: None }
+        Self { ready, state: state.to_owned(), process, directory: None }
     }
 
     /// The stock AWS CLI with a key.
