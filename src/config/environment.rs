@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
-use super::{Config, ConfigError, parse_layout, parse_prefix};
+use super::words::{parse_layout, parse_prefix};
+use super::{Config, ConfigError};
 
 const PREFIX: &str = "REDERIVE_";
 

@@ -5,12 +5,13 @@
 mod check;
 mod environment;
 mod names;
+mod words;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rederive_hsm::access_key_id::{Layout, Prefix};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 pub use names::Names;
 
@@ -111,7 +112,7 @@ impl Token {
 #[serde(default, deny_unknown_fields)]
 pub struct Issuing {
     /// `account` or `opaque`.
-    #[serde(deserialize_with = "layout")]
+    #[serde(deserialize_with = "words::layout")]
     pub layout: Layout,
     /// The four letters in front of an id.
     pub prefixes: IssuingPrefixes,
@@ -122,10 +123,10 @@ pub struct Issuing {
 #[serde(default, deny_unknown_fields)]
 pub struct IssuingPrefixes {
     /// Of keys that last until they are deleted.
-    #[serde(deserialize_with = "prefix")]
+    #[serde(deserialize_with = "words::prefix")]
     pub long_term: Prefix,
     /// Of keys that come with a session token.
-    #[serde(deserialize_with = "prefix")]
+    #[serde(deserialize_with = "words::prefix")]
     pub temporary: Prefix,
 }
 
@@ -315,41 +316,4 @@ impl Default for Limits {
     fn default() -> Self {
         Self { connections: 4096, head_timeout_ms: 30_000, body_timeout_ms: 30_000, drain_ms: 8_000 }
     }
-}
-
-fn parse_layout(text: &str) -> Result<Layout, String> {
-    match text {
-        "account" => Ok(Layout::Account),
-        "opaque" => Ok(Layout::Opaque),
-        other => Err(format!("there is no layout `{other}`: use \"account\" or \"opaque\"")),
-    }
-}
-
-fn parse_prefix(text: &str) -> Result<Prefix, String> {
-    Prefix::parse(text).ok_or_else(|| format!("`{text}` is no prefix: it takes four letters A to Z"))
-}
-
-impl std::str::FromStr for UnknownKeys {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "refuse" => Ok(Self::Refuse),
-            other => Err(format!("`{other}` is not available: only \"refuse\" is, in this version")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for UnknownKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error> {
-    parse_layout(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-}
-
-fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prefix, D::Error> {
-    parse_prefix(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }

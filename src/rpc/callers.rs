@@ -46,6 +46,9 @@ impl Grants {
                 let message = format!("{} may not ask for region `{region}`", self.caller);
                 Err(NotGranted { at: "expect.region", message })
             }
+            None if self.regions.is_empty() => {
+                Err(NotGranted { at: "expect.region", message: format!("{} may ask for no region", self.caller) })
+            }
             _ => Ok(()),
         }
     }

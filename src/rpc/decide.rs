@@ -1,120 +1,30 @@
-//! How the authority answers calls of this door.
+//! One decision, counted, whichever format asks for it.
 
-use std::borrow::Cow;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Instant;
 
-use super::{
-    Accepted, Decision, Grants, HeadInput, Malformed, Payload, Principal, PrincipalSource, Readiness, Verifier,
-    VerifyCall,
-};
-use crate::authority::{self, Authority, CannotDecide, NotAccepted};
-use crate::config::Names;
+use super::{Decision, Grants, Metrics, Verifier, VerifyCall};
 use crate::http::RequestId;
-use crate::registry::KeyRow;
-use crate::sigv4::{Body, Expectation, Family, Limits, PayloadStatus, Refusal, Regions, RequestHead};
 
-/// When a caller may ask again: a worker is replaced in less.
-const RETRY_AFTER_MS: u64 = 500;
-
-impl Readiness for Authority {
-    async fn troubles(&self) -> Vec<String> {
-        Authority::troubles(self).await
-    }
+/// The authority, and who counts what it decides.
+pub(super) struct Decider<A> {
+    pub authority: Arc<A>,
+    pub metrics: Arc<Metrics>,
 }
 
-impl Verifier for Authority {
-    async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
-        let head = match read_head(&call.head) {
-            Ok(head) => head,
-            Err(malformed) => return Decision::Malformed(malformed),
+impl<A: Verifier> Decider<A> {
+    pub async fn decide(&self, call: VerifyCall<'_>, caller: &Grants, id: &RequestId) -> Decision {
+        let start = Instant::now();
+        let decision = self.authority.verify(call, caller, id).await;
+        let (kind, code) = match &decision {
+            Decision::Accept(_) => ("accept", ""),
+            Decision::Refuse { code, .. } => ("refuse", &**code),
+            Decision::Unavailable { .. } => ("unavailable", ""),
+            Decision::Malformed(what) => ("malformed", what.code),
         };
-        let family = Family::of(call.expect_service);
-        let expectation = Expectation { service: call.expect_service, regions: regions(&call, caller) };
-        match Authority::verify(self, &head, body(&call), &expectation).await {
-            Ok(accepted) => Decision::Accept(Box::new(accept(&accepted))),
-            Err(NotAccepted::Refused(refusal)) => refuse(family, &refusal),
-            Err(NotAccepted::CannotDecide(trouble)) => unavailable(&trouble),
-            Err(NotAccepted::BodyRequired) => Decision::Malformed(body_required()),
-        }
+        let waited_for_hsm = matches!(&decision, Decision::Accept(accepted) if accepted.waited_for_hsm);
+        self.metrics.verified(kind, code, start.elapsed(), waited_for_hsm);
+        tracing::debug!(caller = %caller.caller, decision = kind, code, "decided");
+        decision
     }
-}
-
-fn read_head<'a>(input: &HeadInput<'a>) -> Result<RequestHead<'a>, Malformed> {
-    let limits = Limits::default();
-    let (at, head) = match input {
-        HeadInput::Raw(bytes) => ("head", RequestHead::parse(bytes, &limits).map(|(head, _)| head)),
-        HeadInput::Fields { method, target, headers } => {
-            ("headers", RequestHead::from_fields(method, target, headers.iter().copied(), &limits))
-        }
-    };
-    head.map_err(|error| Malformed::new("bad_head", at, error.to_string()))
-}
-
-fn regions<'e>(call: &VerifyCall<'e>, caller: &'e Grants) -> Regions<'e> {
-    match (call.expect_region, &caller.regions) {
-        (Some(region), _) => Regions::Named(region),
-        (None, Names::Any) => Regions::Any,
-        (None, Names::Only(regions)) => Regions::OneOf(regions),
-    }
-}
-
-fn body<'a>(call: &VerifyCall<'a>) -> Body<'a> {
-    match (call.body, call.payload_sha256) {
-        (Some(bytes), _) => Body::Bytes(bytes),
-        (None, Some(hash)) => Body::Sha256(hash),
-        (None, None) => Body::Absent,
-    }
-}
-
-fn body_required() -> Malformed {
-    let message = "the signature covers the body: give `body`, or its hash in `payload_sha256`";
-    Malformed::new("body_required", "body", message)
-}
-
-fn refuse(family: Family, refusal: &Refusal) -> Decision {
-    tracing::debug!(?refusal, "refused");
-    let outside = refusal.outside(family);
-    Decision::Refuse { code: outside.code.into(), message: outside.message.into(), http_status: outside.http_status }
-}
-
-fn unavailable(trouble: &CannotDecide) -> Decision {
-    tracing::warn!(%trouble, "cannot decide");
-    Decision::Unavailable { reason: Cow::Borrowed(trouble.outside()), retry_after_ms: RETRY_AFTER_MS }
-}
-
-fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
-    let (verified, key) = (&accepted.verified, &accepted.key);
-    let scope = verified.scope();
-    Accepted {
-        access_key_id: verified.access_key_id().to_owned(),
-        account: key.account.to_string(),
-        principal: Some(principal(key)),
-        principal_source: PrincipalSource::Registry,
-        credential_scope: format!("{}/{}/{}/aws4_request", scope.date(), scope.region(), scope.service()),
-        signed_headers: verified
-            .signed_headers()
-            .iter()
-            .map(|name| String::from_utf8_lossy(name).into_owned())
-            .collect(),
-        payload: match verified.payload() {
-            PayloadStatus::Checked => Payload::Checked,
-            PayloadStatus::Unsigned => Payload::Unsigned,
-            PayloadStatus::NotChecked => Payload::NotChecked,
-            PayloadStatus::Streaming => Payload::Streaming,
-        },
-        valid_until: time(verified.valid_until()),
-        deny_list_as_of: time(accepted.deny_list_as_of),
-    }
-}
-
-fn principal(key: &KeyRow) -> Principal {
-    let (kind, user_id) = match &key.user {
-        Some(user) => ("user", user.user_id.to_string()),
-        None => ("root", key.account.to_string()),
-    };
-    Principal { kind: kind.into(), arn: key.arn(), user_id }
-}
-
-fn time(unix: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(unix.max(0) as u64)
 }

@@ -60,6 +60,8 @@ pub struct Accepted {
     pub valid_until: SystemTime,
     /// Up to when denials are known.
     pub deny_list_as_of: SystemTime,
+    /// Whether the signing key was not at hand. Counted, and not told.
+    pub waited_for_hsm: bool,
 }
 
 /// Whose key it is.

@@ -9,6 +9,7 @@ use hyper::{Method, StatusCode};
 use hyper_util::service::TowerToHyperService;
 use tonic::Status;
 
+use super::decide::Decider;
 use super::grpc::{Asking, Grpc};
 use super::json::{Call, MAX_CALL};
 use super::v1::verifier_server::VerifierServer;
@@ -20,9 +21,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The handler of the door for services.
 pub struct RpcDoor<A> {
-    authority: Arc<A>,
+    decider: Arc<Decider<A>>,
     callers: Callers,
-    metrics: Arc<Metrics>,
     grpc: TowerToHyperService<VerifierServer<Grpc<A>>>,
     body_timeout: Duration,
 }
@@ -30,8 +30,9 @@ pub struct RpcDoor<A> {
 impl<A: Verifier + Readiness> RpcDoor<A> {
     /// Of its bounds on time, `limits` gives the one on bodies.
     pub fn new(authority: Arc<A>, callers: Callers, metrics: Arc<Metrics>, limits: &Limits) -> Self {
-        let grpc = TowerToHyperService::new(Grpc::server(authority.clone()));
-        Self { authority, callers, metrics, grpc, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+        let decider = Arc::new(Decider { authority, metrics });
+        let grpc = TowerToHyperService::new(Grpc::server(decider.clone()));
+        Self { decider, callers, grpc, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
     }
 
     async fn route(&self, request: Request, context: &Context) -> Response {
@@ -76,7 +77,7 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
         if let Err(denied) = caller.check(&call) {
             return answer::not_granted(&denied, id);
         }
-        let decision = self.authority.verify(call, caller, id).await;
+        let decision = self.decider.decide(call, caller, id).await;
         answer::decided(&decision, id)
     }
 
@@ -103,11 +104,11 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
     }
 
     async fn scrape(&self, _: Request, _: &Grants, _: &RequestId) -> Response {
-        answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.render().into_bytes())
+        answer::typed(StatusCode::OK, metrics::CONTENT_TYPE, self.decider.metrics.render().into_bytes())
     }
 
     async fn readiness(&self) -> Response {
-        let troubles = self.authority.troubles().await;
+        let troubles = self.decider.authority.troubles().await;
         if troubles.is_empty() {
             return answer::text(StatusCode::OK, "ready\n".into());
         }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
+use super::call::{head_of_bytes, head_of_fields};
+use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
-use super::{
-    Accepted, Decision, Grants, HeadInput, MAX_BODY, MAX_HEAD, Malformed, Payload, PrincipalSource, Verifier,
-    VerifyCall, v1,
-};
+use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, Payload, PrincipalSource, Verifier, VerifyCall, v1};
 use crate::http::RequestId;
+use crate::sigv4::{self, Body};
 
 /// The most bytes of a message: a body and a head of the largest size, with room for the rest.
-const MAX_MESSAGE: usize = MAX_BODY + MAX_HEAD + 64 * 1024;
+const MAX_MESSAGE: usize = MAX_BODY + 128 * 1024;
 
 /// Who asks; the door puts it among the extensions of a request.
 #[derive(Clone)]
@@ -24,11 +24,11 @@ pub(super) struct Asking {
 }
 
 /// The gRPC service in front of an authority.
-pub(super) struct Grpc<A>(Arc<A>);
+pub(super) struct Grpc<A>(Arc<Decider<A>>);
 
 impl<A: Verifier> Grpc<A> {
-    pub fn server(authority: Arc<A>) -> v1::verifier_server::VerifierServer<Self> {
-        v1::verifier_server::VerifierServer::new(Self(authority)).max_decoding_message_size(MAX_MESSAGE)
+    pub fn server(decider: Arc<Decider<A>>) -> v1::verifier_server::VerifierServer<Self> {
+        v1::verifier_server::VerifierServer::new(Self(decider)).max_decoding_message_size(MAX_MESSAGE)
     }
 }
 
@@ -42,7 +42,7 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
         let Asking { caller, request_id } = extensions.get().expect("the door lets nothing in without it");
         let call = verify_call(&message).map_err(|what| malformed(&what))?;
         caller.check(&call).map_err(|denied| Status::permission_denied(denied.message))?;
-        let decision = match self.0.verify(call, caller, request_id).await {
+        let decision = match self.0.decide(call, caller, request_id).await {
             Decision::Accept(accepted) => v1::verify_response::Decision::Accept(accept(*accepted)),
             Decision::Refuse { code, message, http_status } => v1::verify_response::Decision::Refuse(v1::Refuse {
                 code: code.into_owned(),
@@ -59,18 +59,9 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
 
 fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed> {
     let expect = message.expect.as_ref().ok_or_else(|| Malformed::missing("expect", "say what it is verified for"))?;
-    let (body, payload_sha256) = match &message.payload {
-        None => (None, None),
-        Some(RequestPayload::Body(body)) => (Some(&body[..]), None),
-        Some(RequestPayload::PayloadSha256(hash)) => match hash[..].try_into() {
-            Ok(hash) => (None, Some(hash)),
-            Err(_) => return Err(Malformed::bad("payload_sha256", "is not 32 bytes")),
-        },
-    };
     let call = VerifyCall {
         head: head(message)?,
-        body,
-        payload_sha256,
+        body: body(message)?,
         expect_service: &expect.service,
         expect_region: expect.region.as_deref(),
     };
@@ -78,15 +69,25 @@ fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed>
     Ok(call)
 }
 
-fn head(message: &v1::VerifyRequest) -> Result<HeadInput<'_>, Malformed> {
+fn head(message: &v1::VerifyRequest) -> Result<sigv4::RequestHead<'_>, Malformed> {
     match &message.request_head {
         None => Err(Malformed::missing("request_head", "set fields or head")),
-        Some(RequestHead::Head(head)) => Ok(HeadInput::Raw(head)),
-        Some(RequestHead::Fields(fields)) => Ok(HeadInput::Fields {
-            method: fields.method.as_bytes(),
-            target: &fields.target,
-            headers: fields.headers.iter().map(|header| (&header.name[..], &header.value[..])).collect(),
-        }),
+        Some(RequestHead::Head(bytes)) => head_of_bytes(bytes),
+        Some(RequestHead::Fields(fields)) => {
+            let headers = fields.headers.iter().map(|header| (&header.name[..], &header.value[..]));
+            head_of_fields(fields.method.as_bytes(), &fields.target, headers)
+        }
+    }
+}
+
+fn body(message: &v1::VerifyRequest) -> Result<Body<'_>, Malformed> {
+    match &message.payload {
+        None => Ok(Body::Absent),
+        Some(RequestPayload::Body(bytes)) => Ok(Body::Bytes(bytes)),
+        Some(RequestPayload::PayloadSha256(hash)) => {
+            let hash = hash[..].try_into().map_err(|_| Malformed::bad("payload_sha256", "is not 32 bytes"))?;
+            Ok(Body::Sha256(hash))
+        }
     }
 }
 

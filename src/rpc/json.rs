@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
-use super::{HeadInput, MAX_BODY, MAX_HEADERS, Malformed, VerifyCall};
+use super::call::{head_of_bytes, head_of_fields};
+use super::{MAX_BODY, Malformed, VerifyCall};
+use crate::sigv4::{Body, MAX_HEADERS, RequestHead};
 
 /// The most bytes of a JSON call: a body and a head of the largest size, in base64, with room for the rest.
 pub(super) const MAX_CALL: usize = MAX_BODY / 3 * 4 + 256 * 1024;
@@ -68,8 +70,7 @@ impl<'a> Call<'a> {
         })?;
         let call = VerifyCall {
             head: self.head()?,
-            body: self.body.as_deref(),
-            payload_sha256: self.payload_sha256,
+            body: self.body()?,
             expect_service: &expect.service,
             expect_region: expect.region.as_deref(),
         };
@@ -77,22 +78,33 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
-    fn head(&self) -> Result<HeadInput<'_>, Malformed> {
+    fn head(&self) -> Result<RequestHead<'_>, Malformed> {
         let Fields { method, target, headers, .. } = &self.fields;
         match (&self.head, method, target, headers) {
-            (Some(raw), None, None, None) => Ok(HeadInput::Raw(raw)),
+            (Some(raw), None, None, None) => head_of_bytes(raw),
             (Some(_), ..) => {
                 let message = "head is set, and so are method, target or headers: one says what the others do";
                 Err(Malformed::new("conflicting_fields", "head", message))
             }
-            (None, Some(method), Some(target), Some(headers)) => Ok(HeadInput::Fields {
-                method: method.as_bytes(),
-                target: target.as_bytes(),
-                headers: headers.0.iter().map(|Header(name, value)| (name.as_bytes(), value.as_bytes())).collect(),
-            }),
+            (None, Some(method), Some(target), Some(headers)) => {
+                let headers = headers.0.iter().map(|Header(name, value)| (name.as_bytes(), value.as_bytes()));
+                head_of_fields(method.as_bytes(), target.as_bytes(), headers)
+            }
             (None, None, ..) => Err(Malformed::missing("method", "needed, unless there is a head")),
             (None, _, None, _) => Err(Malformed::missing("target", "needed, unless there is a head")),
             (None, _, _, None) => Err(Malformed::missing("headers", "needed, unless there is a head")),
+        }
+    }
+
+    fn body(&self) -> Result<Body<'_>, Malformed> {
+        match (&self.body, self.payload_sha256) {
+            (Some(bytes), None) => Ok(Body::Bytes(bytes)),
+            (None, Some(hash)) => Ok(Body::Sha256(hash)),
+            (None, None) => Ok(Body::Absent),
+            (Some(_), Some(_)) => {
+                let message = "body and payload_sha256 are both set: one says what the other does";
+                Err(Malformed::new("conflicting_fields", "payload_sha256", message))
+            }
         }
     }
 }

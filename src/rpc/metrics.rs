@@ -54,7 +54,7 @@ impl Metrics {
         Self { registry, verdicts, with_hsm, without_hsm }
     }
 
-    /// Counts one verification. `decision` is `accept`, `refuse` or `unavailable`; `code` is the error code, or empty.
+    /// Counts one verification. `decision` is `accept`, `refuse`, `unavailable` or `malformed`; `code` is the error code, or empty.
     pub fn verified(&self, decision: &'static str, code: &str, elapsed: Duration, waited_for_hsm: bool) {
         self.verdicts.get_or_create(&Verdict { decision, code: code.to_owned() }).inc();
         let histogram = if waited_for_hsm { &self.with_hsm } else { &self.without_hsm };

@@ -3,6 +3,7 @@
 //! What decides is behind [`Verifier`]; this module reads calls, knows callers, and writes answers.
 
 mod answer;
+mod authority;
 mod call;
 mod callers;
 mod decide;
@@ -13,7 +14,7 @@ mod json;
 mod metrics;
 mod verifier;
 
-pub use call::{HeadInput, MAX_BODY, MAX_HEAD, MAX_HEADERS, VerifyCall};
+pub use call::{MAX_BODY, VerifyCall};
 pub use callers::{CallerError, Callers, Grants};
 pub use decision::{Accepted, Decision, Malformed, Payload, Principal, PrincipalSource};
 pub use door::RpcDoor;

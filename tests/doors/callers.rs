@@ -18,6 +18,7 @@ use super::support::{Answer, Served, ask, ask_over, config, file, rpc};
 
 const ONE: &str = "token-one-0123456789-0123456789-01";
 const TWO: &str = "token-two-0123456789-0123456789-02";
+const THREE: &str = "token-three-0123456789-0123456789-03";
 
 fn caller(name: &str, key: &str, value: &str, services: &str, regions: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\n{key} = \"{value}\"\nservices = [{services}]\nregions = [{regions}]\n")
@@ -32,10 +33,12 @@ fn call(service: &str, region: Option<&str>) -> String {
 async fn tokens_open_what_they_are_granted() {
     let one = file("one.token", &format!("{ONE}\n"));
     let two = file("two.token", TWO);
+    let three = file("three.token", THREE);
     let lines = [
         "[verify]\nservices = [\"s3\", \"sqs\"]\nregions = [\"eu-1\", \"eu-2\"]\n",
         &caller("one", "token_file", &one.display().to_string(), "\"s3\"", "\"eu-1\""),
         &caller("two", "token_file", &two.display().to_string(), "\"*\"", "\"*\""),
+        &caller("three", "token_file", &three.display().to_string(), "\"*\"", "\"us-1\""),
     ];
     let (served, authority) = rpc(&config(&lines.concat())).await;
     let bearer = |token: &str| format!("\nauthorization: Bearer {token}");
@@ -58,6 +61,8 @@ async fn tokens_open_what_they_are_granted() {
         // Granted to the caller, but not served by the node.
         (bearer(TWO), "sts", None, 403, "expect.service"),
         (bearer(TWO), "s3", Some("eu-3"), 403, "expect.region"),
+        // None of its regions is one of the node's.
+        (bearer(THREE), "s3", None, 403, "expect.region"),
     ];
     for (authorization, service, region, status, told) in rows {
         let asked = authority.times();

@@ -12,9 +12,10 @@ use hyper_util::rt::TokioIo;
 use rederive::config::Config;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, HeadInput, Malformed, Metrics, Payload, Principal, PrincipalSource, Readiness,
-    RpcDoor, Verifier, VerifyCall,
+    Accepted, Callers, Decision, Grants, Malformed, Metrics, Payload, Principal, PrincipalSource, Readiness, RpcDoor,
+    Verifier, VerifyCall,
 };
+use rederive::sigv4::{Body, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -52,8 +53,8 @@ impl Verifier for MadeUp {
         self.asked.lock().expect("no test panics with it").push(Asked {
             caller: caller.caller.clone(),
             head: raw(&call.head),
-            body: call.body.map(<[u8]>::to_vec),
-            payload_sha256: call.payload_sha256,
+            body: if let Body::Bytes(bytes) = call.body { Some(bytes.to_vec()) } else { None },
+            payload_sha256: if let Body::Sha256(hash) = call.body { Some(hash) } else { None },
             region: call.expect_region.map(str::to_owned),
         });
         match call.expect_service {
@@ -82,15 +83,10 @@ impl Readiness for MadeUp {
     }
 }
 
-fn raw(head: &HeadInput<'_>) -> Vec<u8> {
-    match head {
-        HeadInput::Raw(bytes) => bytes.to_vec(),
-        HeadInput::Fields { method, target, headers } => {
-            let mut bytes = [method, b" ".as_slice(), target, b"\n"].concat();
-            headers.iter().for_each(|(name, value)| bytes.extend([name, b": ".as_slice(), value, b"\n"].concat()));
-            bytes
-        }
-    }
+fn raw(head: &RequestHead<'_>) -> Vec<u8> {
+    let mut bytes = [head.method(), b" ", head.target(), b"\n"].concat();
+    head.headers().iter().for_each(|it| bytes.extend([it.name, b": ", it.value, b"\n"].concat()));
+    bytes
 }
 
 fn accepted() -> Accepted {
@@ -108,6 +104,7 @@ fn accepted() -> Accepted {
         payload: Payload::Checked,
         valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
         deny_list_as_of: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_261_500),
+        waited_for_hsm: true,
     }
 }
 

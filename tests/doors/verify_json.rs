@@ -104,7 +104,7 @@ async fn the_call_arrives_as_it_was_sent() {
     let sent = json!({"head": STANDARD.encode(raw), "payload_sha256": "AB".repeat(32), "expect": {"service": "s3"}});
     assert_eq!(verify(&served, &sent).await.status, 200);
     let asked = authority.last();
-    assert_eq!((asked.head, asked.payload_sha256), (raw.to_vec(), Some([0xab; 32])));
+    assert_eq!((asked.head, asked.payload_sha256), (b"GET /\nx-raw: \xff\xfe\n".to_vec(), Some([0xab; 32])));
     assert_eq!((asked.body, asked.region), (None, None));
 }
 
@@ -125,6 +125,7 @@ fn changed(changes: &[(&str, Value)]) -> String {
 #[tokio::test]
 async fn a_malformed_call_is_told_what_and_where() {
     let headers = |count| Value::from(vec![json!(["a", "b"]); count]);
+    let head = |length: usize| format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(length - 23));
     let base64 = |length| json!(STANDARD.encode(vec![b'a'; length]));
     let raw =
         |head: Value| [("/head", head), ("/method", Value::Null), ("/target", Value::Null), ("/headers", Value::Null)];
@@ -156,8 +157,14 @@ async fn a_malformed_call_is_told_what_and_where() {
         (changed(&[("/body", json!("YQ"))]), 400, "bad_field", "body"),
         (changed(&[("/body", json!("-_-_"))]), 400, "bad_field", "body"),
         (changed(&raw(json!("?"))), 400, "bad_field", "head"),
-        (changed(&raw(base64(32 * 1024 + 1))), 400, "bad_field", "head"),
-        (changed(&[("/target", json!("a".repeat(32 * 1024)))]), 400, "bad_field", "headers"),
+        (changed(&raw(base64(10))), 400, "bad_head", "head"),
+        (changed(&raw(json!(STANDARD.encode("GET / HTTP/1.1\r\n\r\nbody")))), 400, "bad_head", "head"),
+        (changed(&raw(json!(STANDARD.encode(head(32 * 1024 + 1))))), 400, "bad_head", "head"),
+        (changed(&[("/target", json!("a".repeat(32 * 1024)))]), 400, "bad_head", "headers"),
+        (changed(&[("/target", json!(""))]), 400, "bad_head", "target"),
+        (changed(&[("/method", json!("GE T"))]), 400, "bad_head", "method"),
+        (changed(&[("/headers", json!([["a", "b"], ["a b", "c"]]))]), 400, "bad_head", "headers[1]"),
+        (changed(&[("/headers", json!([["a", "b\nc: d"]]))]), 400, "bad_head", "headers[0]"),
         (changed(&[("/payload_sha256", json!("ab"))]), 400, "bad_field", "payload_sha256"),
         (changed(&[("/payload_sha256", json!("xy".repeat(32)))]), 400, "bad_field", "payload_sha256"),
         (changed(&[("/payload_sha256", json!("ab".repeat(33)))]), 400, "bad_field", "payload_sha256"),
@@ -179,8 +186,11 @@ async fn a_malformed_call_is_told_what_and_where() {
     assert_eq!(ask(served.address, "POST /v1/verify", changed(&[])).await.status, 200);
     let largest = [("/body", base64(1024 * 1024)), ("/headers", headers(128))];
     assert_eq!(ask(served.address, "POST /v1/verify", changed(&largest)).await.status, 200);
-    let head = [("/body", base64(1024 * 1024))].into_iter().chain(raw(base64(32 * 1024))).collect::<Vec<_>>();
-    assert_eq!(ask(served.address, "POST /v1/verify", changed(&head)).await.status, 200);
+    let largest_head = [("/body", base64(1024 * 1024))]
+        .into_iter()
+        .chain(raw(json!(STANDARD.encode(head(32 * 1024)))))
+        .collect::<Vec<_>>();
+    assert_eq!(ask(served.address, "POST /v1/verify", changed(&largest_head)).await.status, 200);
     assert_eq!(authority.times(), 3);
 }
 
@@ -215,14 +225,21 @@ async fn health_and_readiness() {
 #[tokio::test]
 async fn metrics() {
     let (served, _) = rpc(&config("")).await;
+    for service in ["s3", "s3", "refuse", "unavailable", "malformed"] {
+        verify(&served, &call(service)).await;
+    }
     let answer = ask(served.address, "GET /metrics", "").await;
     assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let lines: Vec<_> = answer.text().lines().collect();
     for line in [
         "rederive_hsm_requests_total{kind=\"signing_key\"} 7",
         "rederive_hsm_requests_total{kind=\"check\"} 2",
-        "rederive_verify_seconds_count{hsm=\"yes\"} 0",
-        "rederive_verify_seconds_count{hsm=\"no\"} 0",
+        "rederive_verify_total{decision=\"accept\",code=\"\"} 2",
+        "rederive_verify_total{decision=\"refuse\",code=\"SignatureDoesNotMatch\"} 1",
+        "rederive_verify_total{decision=\"unavailable\",code=\"\"} 1",
+        "rederive_verify_total{decision=\"malformed\",code=\"body_required\"} 1",
+        "rederive_verify_seconds_count{hsm=\"yes\"} 2",
+        "rederive_verify_seconds_count{hsm=\"no\"} 3",
         "# EOF",
     ] {
         assert!(lines.contains(&line), "no `{line}` in {}", answer.text());

@@ -1,0 +1,97 @@
+//! The authority behind this door.
+
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::{
+    Accepted, Decision, Grants, Malformed, Payload, Principal, PrincipalSource, Readiness, Verifier, VerifyCall,
+};
+use crate::authority::{self, Authority, CannotDecide, NotAccepted};
+use crate::config::Names;
+use crate::http::RequestId;
+use crate::registry::KeyRow;
+use crate::sigv4::{Expectation, Family, PayloadStatus, Refusal, Regions};
+
+/// When a caller may ask again: a worker is replaced in less.
+const RETRY_AFTER_MS: u64 = 500;
+
+impl Readiness for Authority {
+    async fn troubles(&self) -> Vec<String> {
+        Authority::troubles(self).await
+    }
+}
+
+impl Verifier for Authority {
+    async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
+        let family = Family::of(call.expect_service);
+        let expectation = Expectation { service: call.expect_service, regions: regions(call.expect_region, caller) };
+        match Authority::verify(self, &call.head, call.body, &expectation).await {
+            Ok(accepted) => Decision::Accept(Box::new(accept(&accepted))),
+            Err(NotAccepted::Refused(refusal)) => refuse(family, &refusal),
+            Err(NotAccepted::CannotDecide(trouble)) => unavailable(&trouble),
+            Err(NotAccepted::BodyRequired) => Decision::Malformed(body_required()),
+        }
+    }
+}
+
+fn regions<'e>(expected: Option<&'e str>, caller: &'e Grants) -> Regions<'e> {
+    match (expected, &caller.regions) {
+        (Some(region), _) => Regions::Named(region),
+        (None, Names::Any) => Regions::Any,
+        (None, Names::Only(regions)) => Regions::OneOf(regions),
+    }
+}
+
+fn body_required() -> Malformed {
+    let message = "the signature covers the body: give `body`, or its hash in `payload_sha256`";
+    Malformed::new("body_required", "body", message)
+}
+
+fn refuse(family: Family, refusal: &Refusal) -> Decision {
+    tracing::debug!(?refusal, "refused");
+    let outside = refusal.outside(family);
+    Decision::Refuse { code: outside.code.into(), message: outside.message.into(), http_status: outside.http_status }
+}
+
+fn unavailable(trouble: &CannotDecide) -> Decision {
+    tracing::warn!(%trouble, "cannot decide");
+    Decision::Unavailable { reason: Cow::Borrowed(trouble.outside()), retry_after_ms: RETRY_AFTER_MS }
+}
+
+fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
+    let (verified, key) = (&accepted.verified, &accepted.key);
+    let scope = verified.scope();
+    Accepted {
+        access_key_id: verified.access_key_id().to_owned(),
+        account: key.account.to_string(),
+        principal: Some(principal(key)),
+        principal_source: PrincipalSource::Registry,
+        credential_scope: format!("{}/{}/{}/aws4_request", scope.date(), scope.region(), scope.service()),
+        signed_headers: verified
+            .signed_headers()
+            .iter()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect(),
+        payload: match verified.payload() {
+            PayloadStatus::Checked => Payload::Checked,
+            PayloadStatus::Unsigned => Payload::Unsigned,
+            PayloadStatus::NotChecked => Payload::NotChecked,
+            PayloadStatus::Streaming => Payload::Streaming,
+        },
+        valid_until: time(verified.valid_until()),
+        deny_list_as_of: time(accepted.deny_list_as_of),
+        waited_for_hsm: accepted.waited,
+    }
+}
+
+fn principal(key: &KeyRow) -> Principal {
+    let (kind, user_id) = match &key.user {
+        Some(user) => ("user", user.user_id.to_string()),
+        None => ("root", key.account.to_string()),
+    };
+    Principal { kind: kind.into(), arn: key.arn(), user_id }
+}
+
+fn time(unix: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(unix.max(0) as u64)
+}
