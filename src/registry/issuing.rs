@@ -37,10 +37,11 @@ impl Registry {
     /// that [`RegistryError::DuplicateId`] can be answered with the next attempt.
     pub async fn insert_key(&self, new: &NewKey) -> Result<KeyRow> {
         let mut transaction = self.write().await?;
-        use_signature(&mut transaction, new).await?;
         check_generation(&mut transaction, new).await?;
         check_owner(&mut transaction, &new.owner).await?;
+        // Before the signature: who asks thrice within a second, with one signature, is told of the quota at once.
         check_quota(&mut transaction, new).await?;
+        use_signature(&mut transaction, new).await?;
         use_serial(&mut transaction, new).await?;
         insert(&mut transaction, new).await?;
         let row = keys::by_id(&mut transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))?;

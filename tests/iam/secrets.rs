@@ -76,11 +76,9 @@ async fn it_takes_a_young_header_signature_on_a_post() {
 async fn each_signature_gives_one() {
     let place = Place::new().await;
     assert_eq!(place.post(&root(), CREATE).await.status, 200);
-    for form in [CREATE, "Action=CreateAccessKey&UserName=bob"] {
-        let again = place.post(&root(), form).await;
-        // A code that stock clients answer by signing again.
-        assert_eq!((again.status, element(&again, "Code")), (400, Some("Throttling")));
-    }
+    let again = place.post(&root(), "Action=CreateAccessKey&UserName=bob").await;
+    // A code that stock clients answer by signing again.
+    assert_eq!((again.status, element(&again, "Code")), (400, Some("Throttling")));
     let bobs = place.post(&root(), "Action=ListAccessKeys&UserName=bob").await;
     assert_eq!(text(&bobs).matches("<AccessKeyId>").count(), 1);
     let signed_anew = signed(|signed| signed.hash = [9; 32]);
