@@ -1,0 +1,142 @@
+//! Every single-bit change of an accepted request is refused, unless it changes nothing that was signed.
+//!
+//! Whether something signed has changed is judged by the text of canonical request and string to sign, and by the
+//! signature; the text for people and the hash for verification are written by the same code, so that the published
+//! texts in `sigv4_vectors` are what this rests on.
+
+mod sigv4_support;
+
+use base64::prelude::*;
+use rederive::sigv4::{Body, Family, Limits, PayloadStatus, RequestHead, SignedRequest, UnixSeconds};
+use serde::Deserialize;
+use sigv4_support::{Verdict, Verifier, case_folders, read, read_json, tests_path, unix};
+
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+/// How much of a body is flipped: it is hashed as a whole, and later bits would show nothing new.
+const BODY_BYTES: usize = 64;
+
+/// All that a signature is made over, and the signature.
+#[derive(PartialEq, Debug)]
+struct Signed {
+    canonical_request: Vec<u8>,
+    string_to_sign: String,
+    signature: String,
+    /// Of a body that is checked.
+    body: Vec<u8>,
+}
+
+fn signed(raw: &[u8], service: &str, status: PayloadStatus) -> Signed {
+    let (head, body) = RequestHead::parse(raw, &Limits::default()).expect("it was accepted");
+    let body = &raw[body..];
+    let request = SignedRequest::parse(&head).expect("it was accepted");
+    let canonical = request.canonical_request(Family::of(service), Body::Bytes(body)).expect("it was accepted");
+    let text = String::from_utf8_lossy(raw);
+    let signature = text.split("Signature=").nth(1).expect("it was accepted").chars().take(64).collect();
+    Signed {
+        canonical_request: canonical.to_text(),
+        string_to_sign: request.string_to_sign_text(&canonical.sha256()),
+        signature,
+        body: if status == PayloadStatus::Checked { body.to_vec() } else { Vec::new() },
+    }
+}
+
+/// What became of the flips of one request.
+#[derive(Default, Debug)]
+struct Tally {
+    refused: usize,
+    /// Accepted, with nothing signed changed.
+    harmless: usize,
+}
+
+fn flip_every_bit(case: &str, raw: &[u8], verifier: Verifier<'_>) -> Tally {
+    let Verdict::Accepted(status) = verifier.verify(raw) else { panic!("{case} is not accepted to begin with") };
+    let original = signed(raw, verifier.service, status);
+    let (_, body) = RequestHead::parse(raw, &Limits::default()).expect("it was accepted");
+    let mut tally = Tally::default();
+    let mut flipped = raw.to_vec();
+    for bit in 0..raw.len().min(body + BODY_BYTES) * 8 {
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        if let Verdict::Accepted(status) = verifier.verify(&flipped) {
+            assert_eq!(
+                signed(&flipped, verifier.service, status),
+                original,
+                "{case}: bit {bit} changes what is signed"
+            );
+            tally.harmless += 1;
+        } else {
+            tally.refused += 1;
+        }
+        flipped[bit / 8] = raw[bit / 8];
+    }
+    tally
+}
+
+/// Every signed byte counts: a request of this kind has some hundred of them.
+fn check(case: &str, tally: &Tally) {
+    assert!(tally.refused > 1000, "{case}: {tally:?}");
+}
+
+#[test]
+fn published_vectors() {
+    let now = unix("20150830T123600Z");
+    let verifier = Verifier { secret: SECRET, service: "service", now };
+    let mut run = 0;
+    for folder in case_folders(&tests_path("vectors/aws-c-auth/v4")) {
+        for carrier in ["header", "query"] {
+            let raw = read(&folder.join(format!("{carrier}-signed-request.txt")));
+            // Those that are not accepted stand in known-errors.toml.
+            if verifier.verify(&raw).is_accepted() {
+                let case = format!("{}/{carrier}", folder.display());
+                check(&case, &flip_every_bit(&case, &raw, verifier));
+                run += 1;
+            }
+        }
+    }
+    assert!(run >= 62, "{run} vectors were accepted");
+}
+
+#[derive(Deserialize)]
+struct Cases {
+    secret: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    service: String,
+    now: String,
+    request_b64: String,
+}
+
+#[test]
+fn computed_requests() {
+    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let mut run = 0;
+    for case in cases.cases.iter().filter(|case| case.id.starts_with("ok-")) {
+        let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
+        let verifier = Verifier { secret: &cases.secret, service: &case.service, now: unix(&case.now) };
+        check(&case.id, &flip_every_bit(&case.id, &raw, verifier));
+        run += 1;
+    }
+    assert!(run >= 13, "{run} requests");
+}
+
+/// The control: the same loop does accept, wherever a header that is not signed is flipped.
+#[test]
+fn flips_in_an_unsigned_header_are_accepted() {
+    let raw = read(&tests_path("vectors/aws-c-auth/v4/get-vanilla/header-signed-request.txt"));
+    let mark = b"Host:";
+    let at = raw.windows(mark.len()).position(|window| window == mark).expect("a Host header");
+    let with_agent = [&raw[..at], b"User-Agent: abcdefgh\n", &raw[at..]].concat();
+    let value = at + "User-Agent: ".len();
+    let now: UnixSeconds = unix("20150830T123600Z");
+    let verifier = Verifier { secret: SECRET, service: "service", now };
+    for bit in 0..8 * 8 {
+        let mut flipped = with_agent.clone();
+        flipped[value + bit / 8] ^= 1 << (bit % 8);
+        assert!(verifier.verify(&flipped).is_accepted(), "bit {bit} of the value");
+    }
+    let tally = flip_every_bit("with a User-Agent", &with_agent, verifier);
+    assert!(tally.harmless >= 8 * 8, "{tally:?}");
+}
