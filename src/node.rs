@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
@@ -42,10 +42,18 @@ pub struct Node {
     supervisor: JoinHandle<()>,
     api: (Door, ApiDoor),
     rpc: (Door, RpcDoor<Authority>),
+    signals: Signals,
+}
+
+/// What an operator or an init system sends.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Node {
-    /// Binds both doors; connections wait until [`Node::run`].
+    /// Binds both doors; connections and signals wait until [`Node::run`].
     pub async fn bind(
         config: &Config,
         authority: Arc<Authority>,
@@ -67,6 +75,11 @@ impl Node {
             ),
             authority,
             supervisor,
+            signals: Signals {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
+            },
         })
     }
 
@@ -86,21 +99,10 @@ impl Node {
     }
 
     /// Serves until SIGTERM or SIGINT, then drains both doors, writes what is left to write, and lets the worker end.
-    pub async fn run(self) -> Result<(), NodeError> {
-        let Self { authority, supervisor, api: (api, api_handler), rpc: (rpc, rpc_handler) } = self;
+    pub async fn run(self) {
+        let Self { authority, supervisor, api: (api, api_handler), rpc: (rpc, rpc_handler), signals } = self;
         let (stop, stopped) = watch::channel(false);
-        let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-        tokio::spawn(look_at_the_clock(authority.clone(), signal(SignalKind::hangup())?));
-        tokio::spawn({
-            let authority = authority.clone();
-            async move {
-                let [terminate, interrupt] = &mut ends;
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-                authority.drain();
-                tracing::info!("draining");
-                stop.send_replace(true);
-            }
-        });
+        tokio::spawn(obey(signals, authority.clone(), stop));
         tokio::join!(
             api.serve("api", api_handler, told(stopped.clone())),
             rpc.serve("rpc", rpc_handler, told(stopped))
@@ -111,16 +113,24 @@ impl Node {
             tracing::warn!("the HSM worker did not end in time");
         }
         authority.registry().close().await;
-        Ok(())
     }
 }
 
-/// An operator who sends SIGHUP has looked at the clock.
-async fn look_at_the_clock(authority: Arc<Authority>, mut hangup: tokio::signal::unix::Signal) {
-    while hangup.recv().await.is_some() {
-        authority.clock().trust_again();
-        tracing::warn!("the clock is trusted as it is now, because of SIGHUP");
+/// SIGTERM and SIGINT end the node; an operator who sends SIGHUP has looked at the clock.
+async fn obey(mut signals: Signals, authority: Arc<Authority>, stop: watch::Sender<bool>) {
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => {
+                authority.clock().trust_again();
+                tracing::warn!("the clock is trusted as it is now, because of SIGHUP");
+            }
+        }
     }
+    authority.drain();
+    tracing::info!("draining");
+    stop.send_replace(true);
 }
 
 async fn told(mut stopped: watch::Receiver<bool>) {

@@ -4,7 +4,7 @@ mod account;
 mod backup;
 mod dev;
 mod doctor;
-//mod explain;
+mod explain;
 mod generation;
 mod key;
 mod log;
@@ -38,7 +38,7 @@ enum Command {
     /// Make accounts
     Account(account::Account),
     /// Say why a signed request is accepted or refused, offline
-    //Explain(explain::Explain),
+    Explain(explain::Explain),
     /// Check module, token, PIN, key attributes, check values, registry and clock
     Doctor(doctor::Doctor),
     /// Write a consistent copy of the registry while it is in use
@@ -59,7 +59,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Key(command) => command.run(),
         Command::Generation(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
-        //Command::Explain(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::HsmWorker(command) => command.run(),

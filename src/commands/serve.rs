@@ -19,7 +19,8 @@ impl Serve {
         block_on(async {
             let node = start(&site).await?;
             tracing::info!(endpoint = node.endpoint(), rpc_endpoint = node.rpc_endpoint(), "serving");
-            Ok(node.run().await?)
+            node.run().await;
+            Ok(())
         })
     }
 }

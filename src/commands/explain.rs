@@ -1,0 +1,107 @@
+//! `rederive explain`: why a signed request is accepted or refused, offline, by the same core that decides online.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use rederive::explain::{Decision, ExplainOptions, Explanation, explain};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use zeroize::Zeroizing;
+
+use super::{Failure, now, output};
+
+#[derive(Args)]
+pub struct Explain {
+    /// The raw HTTP/1.1 request, head and body, lines ending in CRLF or LF; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+    /// A file with the secret access key in one line; without it nothing can be accepted
+    #[arg(long, value_name = "FILE")]
+    secret_file: Option<PathBuf>,
+    /// The time to judge by (RFC 3339) [default: now]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    at: Option<i64>,
+    /// The service that is expected [default: the one of the credential scope]
+    #[arg(long)]
+    service: Option<String>,
+    /// The region that is expected [default: the one of the credential scope]
+    #[arg(long)]
+    region: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Explain {
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        let request = read(&self.request)?;
+        let secret = self.secret_file.as_deref().map(read_secret).transpose()?;
+        let options = ExplainOptions {
+            secret: secret.as_deref().map(Vec::as_slice),
+            at: self.at.unwrap_or_else(now),
+            service: self.service.as_deref(),
+            region: self.region.as_deref(),
+        };
+        let explanation = explain(&request, &options);
+        match self.json {
+            true => output::line(&serde_json::to_string(&explanation)?)?,
+            false => output::text(&describe(&explanation))?,
+        }
+        Ok(ExitCode::from(match explanation.decision {
+            Decision::Accept => 0,
+            Decision::Refuse => 1,
+            Decision::Undecided => 2,
+        }))
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(path).map_err(|error| format!("cannot read the request {}: {error}", path.display()).into())
+}
+
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let bytes = std::fs::read(path).map(Zeroizing::new);
+    let bytes = bytes.map_err(|error| format!("cannot read the secret {}: {error}", path.display()))?;
+    let line = bytes.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+    if line.is_empty() {
+        return Err(format!("the first line of {} is empty: it takes the secret access key", path.display()).into());
+    }
+    Ok(Zeroizing::new(line.to_vec()))
+}
+
+fn seconds(text: &str) -> Result<i64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339);
+    time.map(OffsetDateTime::unix_timestamp).map_err(|_| "takes a time such as 2026-01-02T03:04:05Z".into())
+}
+
+fn describe(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    for (title, part) in
+        [("Canonical request", &explanation.canonical_request), ("String to sign", &explanation.string_to_sign)]
+    {
+        if let Some(part) = part {
+            text += &format!("{title}:\n{part}\n\n");
+        }
+    }
+    for note in &explanation.notes {
+        text += &format!("Note: {note}\n");
+    }
+    let verdict = match explanation.decision {
+        Decision::Accept => "accept",
+        Decision::Refuse => "refuse",
+        Decision::Undecided => "undecided",
+    };
+    text += &format!("Verdict: {verdict}");
+    let parts = [&explanation.code, &explanation.message];
+    for part in parts.into_iter().flatten() {
+        text += &format!(" - {part}");
+    }
+    text + "\n"
+}
