@@ -43,7 +43,6 @@ else:
     if hasattr(body, "read"):
         body.seek(0)
         body = body.read()
-    if body:
-        call["body"] = base64.b64encode(body).decode()
+    call["body"] = base64.b64encode(body or b"").decode()
 call["expect"] = {"service": "s3", "region": None}
 print(json.dumps(call))

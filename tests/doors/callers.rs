@@ -100,7 +100,7 @@ async fn callers_that_cannot_be_set_up_are_named() {
         (any("a", &good) + &any("b", &good), "[[caller]] b token_file: holds the token of another caller"),
         (tls.to_owned() + &caller("a", "mtls_san", "not a name", "\"*\"", "\"*\""), "`not a name` is neither"),
     ] {
-        let error = Callers::new(&config(&callers)).err().expect("refused").to_string();
+        let error = Callers::new(&config(&callers)).expect_err("refused").to_string();
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains(ONE), "{error}");
     }
@@ -240,7 +240,7 @@ fn tls_files_that_cannot_be_used_are_named() {
         (&cert, &other_key, None, "cannot be used"),
         (&cert, &key, Some(&empty), "files.empty.pem: holds no certificate"),
     ] {
-        let error = server_config(cert, key, client_ca.map(PathBuf::as_path)).err().expect("refused").to_string();
+        let error = server_config(cert, key, client_ca.map(PathBuf::as_path)).expect_err("refused").to_string();
         assert!(error.contains(expected), "{error}");
     }
     assert!(server_config(&cert, &key, Some(&ours.pem)).is_ok());

@@ -26,7 +26,9 @@ pub(super) enum Ended {
     Ordered(Option<Order>),
 }
 
-type Waiting = Mutex<HashMap<u64, (Instant, oneshot::Sender<Result<Answer, String>>)>>;
+/// Who waits for the answer with a number, and since when.
+type Callers = HashMap<u64, (Instant, oneshot::Sender<Result<Answer, String>>)>;
+type Waiting = Mutex<Callers>;
 
 /// Passes calls to the worker and answers back until one of the ends is reached. Dropping the future drops the
 /// connection, and every call that waits on it learns so.
@@ -137,9 +139,7 @@ async fn watch_deadline(deadline: Duration, waiting: &Waiting) -> Ended {
     }
 }
 
-fn lock(
-    waiting: &Waiting,
-) -> std::sync::MutexGuard<'_, HashMap<u64, (Instant, oneshot::Sender<Result<Answer, String>>)>> {
+fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, Callers> {
     // The map is whole between any two statements, so a panic elsewhere does not spoil it.
     waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

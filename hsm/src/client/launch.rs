@@ -80,7 +80,8 @@ pub fn admin(
     environment: &[(String, String)],
     request: &AdminRequest,
 ) -> Result<AdminAnswer, std::io::Error> {
-    let mut child = std::process::Command::from(command(program, environment).into_std())
+    let mut child = command(program, environment)
+        .into_std()
         .args(["hsm-worker", "--admin"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -150,17 +150,21 @@ impl TokenError {
     /// What an error during use calls for.
     pub fn reaction(&self) -> Reaction {
         match self {
-            Self::Call { error: Error::Pkcs11(rv, _), .. } => match rv {
-                RvError::SessionHandleInvalid
-                | RvError::SessionClosed
-                | RvError::OperationActive
-                | RvError::OperationNotInitialized
-                | RvError::FunctionFailed
-                | RvError::FunctionCanceled
-                | RvError::BufferTooSmall => Reaction::NewSession,
-                _ => Reaction::NewProcess,
-            },
-            Self::Length { .. } => Reaction::NewSession,
+            Self::Length { .. }
+            | Self::Call {
+                error:
+                    Error::Pkcs11(
+                        RvError::SessionHandleInvalid
+                        | RvError::SessionClosed
+                        | RvError::OperationActive
+                        | RvError::OperationNotInitialized
+                        | RvError::FunctionFailed
+                        | RvError::FunctionCanceled
+                        | RvError::BufferTooSmall,
+                        _,
+                    ),
+                ..
+            } => Reaction::NewSession,
             _ => Reaction::NewProcess,
         }
     }
