@@ -13,3 +13,4 @@ pub mod node;
 pub mod registry;
 pub mod rpc;
 pub mod sigv4;
+pub mod site;

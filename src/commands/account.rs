@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand};
 use rederive::registry::{Owner, Registry};
+use rederive::site::Site;
 use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
 
-use super::site::{ConfigFile, Site};
+use super::config_file::ConfigFile;
 use super::{Failure, block_on, now, output};
 
 #[derive(Args)]
@@ -45,7 +46,8 @@ fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
         None => random_account()?,
     };
     block_on(async {
-        let authority = site.authority().await?;
+        let (authority, supervisor) = site.authority().await?;
+        authority.hsm().settled().await;
         let registry = authority.registry();
         if !registry.account_exists(account).await? {
             registry.create_account(account, now()).await?;
@@ -60,6 +62,7 @@ fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
         ));
         output::text(&text)?;
         authority.hsm().stop().await;
+        supervisor.await?;
         Ok(())
     })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use rederive::registry::Registry;
 
-use super::site::ConfigFile;
+use super::config_file::ConfigFile;
 use super::{Failure, block_on, output};
 
 #[derive(Args)]

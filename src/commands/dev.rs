@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use rederive::authority::RootKey;
-use rederive::config::{Config, Log};
+use rederive::config::Config;
 use rederive::node::Node;
 use rederive::registry::Registry;
+use rederive::site::Site;
 use rederive_hsm::access_key_id::Account;
 use rederive_hsm::client::Status;
 use rederive_hsm::config::KeyClass;
@@ -19,8 +20,8 @@ use rederive_hsm::softhsm::{self, Store};
 use rederive_hsm::worker::AdminRequest;
 use zeroize::Zeroizing;
 
-use super::site::Site;
-use super::{Failure, block_on, generation, log, now, output, serve};
+use super::config_file::site;
+use super::{Failure, block_on, generation, now, output};
 
 /// The account of every `dev`: the one of AWS's own examples.
 const ACCOUNT: &str = "123456789012";
@@ -50,11 +51,11 @@ impl Dev {
         let state = self.state_directory()?;
         let _lock = lock(&state)?;
         let store = Store::prepare(&state)?;
-        let site = Site { config: self.configure(&state)? };
+        let site = site(self.configure(&state)?);
         block_on(async {
             let registry = set_up(&site, &state).await?;
             registry.close().await;
-            let node = serve::start(&site).await?;
+            let node = site.node().await?;
             let root = root_key(&node).await?;
             self.announce(&node, &root, &state)?;
             drop((root, store));
@@ -77,9 +78,7 @@ impl Dev {
         let module = softhsm::module()?;
         let text = config_text(state, &module, self.listen, self.rpc_listen);
         std::fs::write(state.join("rederive.toml"), &text)?;
-        let config = Config::load(&state.join("rederive.toml"))?;
-        log::start(Log { ..config.log });
-        Ok(config)
+        Ok(Config::load(&state.join("rederive.toml"))?)
     }
 
     fn announce(&self, node: &Node, root: &RootKey, state: &Path) -> Result<(), Failure> {

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use rederive::authority::worker_view;
 use rederive::registry::{GenerationState, Registry};
+use rederive::site::Site;
 use rederive_hsm::worker::AdminRequest;
 
-use super::site::{ConfigFile, Site};
+use super::config_file::ConfigFile;
 use super::{Failure, block_on, now, output};
 
 /// 1 January 2025: a clock that shows less was never set.

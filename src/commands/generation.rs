@@ -2,12 +2,13 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use rederive::registry::{GenerationRow, GenerationState, Registry};
+use rederive::site::Site;
 use rederive_hsm::access_key_id::Generation as Number;
 use rederive_hsm::config::KeyClass;
 use rederive_hsm::pkcs11::hex;
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 
-use super::site::{ConfigFile, Site};
+use super::config_file::ConfigFile;
 use super::{Failure, block_on, now, output};
 
 #[derive(Args)]

@@ -2,6 +2,7 @@
 
 mod account;
 mod backup;
+mod config_file;
 mod dev;
 mod doctor;
 mod explain;
@@ -10,12 +11,12 @@ mod key;
 mod log;
 mod output;
 mod serve;
-mod site;
 mod worker;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rederive::site::Failure;
 
 /// A derived-secret authority: issues AWS-style access keys and verifies AWS-signed requests, and stores no secret.
 #[derive(Parser)]
@@ -47,9 +48,6 @@ enum Command {
     #[command(hide = true)]
     HsmWorker(worker::Worker),
 }
-
-/// What a command ends with when it does not end well: a text for the person who ran it.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs a command.
 pub fn run(cli: Cli) -> ExitCode {

@@ -1,50 +1,46 @@
-//! What a configuration means for the commands that touch the registry or the token.
+//! What a configuration means: the registry, the worker and the authority of one node.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-use rederive::authority::{Authority, Policy, prepare};
-use rederive::config::{Config, Token};
-use rederive::registry::{Registry, Settings};
+use crate::authority::{Authority, Policy, prepare};
+use crate::config::{Config, Token};
+use crate::registry::{Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
 use rederive_hsm::client::{Launch, admin};
 use rederive_hsm::config::{LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig};
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
+use tokio::task::JoinHandle;
 
-use super::{Failure, log};
+use crate::node::Node;
 
-/// The binary that a worker is: this one, even after an upgrade has replaced the file.
+/// The binary that runs this process, even after an upgrade has replaced its file.
 const THIS_BINARY: &str = "/proc/self/exe";
 /// Signing keys a second at the most, unless a later setting says otherwise: more than any token of today gives.
 const SIGNING_KEYS_PER_SECOND: u32 = 200_000;
 /// New keys a second at the most.
 const ISSUES_PER_SECOND: u32 = 5_000;
 
-/// `--config`, for the commands that work on a node.
-#[derive(Args)]
-pub struct ConfigFile {
-    /// The node's configuration (TOML)
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-}
-
-impl ConfigFile {
-    /// Reads it, and starts the log as it says.
-    pub fn load(&self) -> Result<Site, Failure> {
-        let config = Config::load(&self.config)?;
-        log::start(config.log);
-        Ok(Site { config })
-    }
-}
+/// What keeps a configuration from becoming a node.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A node, as configured.
 pub struct Site {
     /// Its configuration.
     pub config: Config,
+    /// The `rederive` binary that its workers are.
+    pub program: PathBuf,
+    /// Variables set for its workers, besides those that the token's table sets.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Site {
+    /// A node whose workers are this very binary.
+    pub fn new(config: Config) -> Self {
+        Self { config, program: THIS_BINARY.into(), environment: Vec::new() }
+    }
+
     /// The registry's file.
     pub fn registry_path(&self) -> PathBuf {
         self.config.state_dir.join("registry.sqlite")
@@ -98,7 +94,7 @@ impl Site {
             },
         };
         Ok(Launch {
-            program: THIS_BINARY.into(),
+            program: self.program.clone(),
             config: prepare(registry, worker).await?,
             environment: self.worker_environment()?,
             deadline: Duration::from_millis(self.token()?.deadline_ms),
@@ -112,23 +108,27 @@ impl Site {
 
     /// Carries out an administrative request in a worker of its own.
     pub fn administrate(&self, request: &AdminRequest) -> Result<AdminAnswer, Failure> {
-        match admin(THIS_BINARY.as_ref(), &self.worker_environment()?, request)? {
+        match admin(&self.program, &self.worker_environment()?, request)? {
             AdminAnswer::Failed { reason, .. } => Err(reason.into()),
             answer => Ok(answer),
         }
     }
 
-    /// An authority of this node for a short while, without doors.
-    pub async fn authority(&self) -> Result<std::sync::Arc<Authority>, Failure> {
+    /// The authority of this node, its worker starting, and the task that watches over the worker.
+    pub async fn authority(&self) -> Result<(Arc<Authority>, JoinHandle<()>), Failure> {
         let (registry, settings) = self.open_registry().await?;
         let launch = self.launch(&registry, &settings).await?;
-        let (authority, _supervisor) = Authority::start(registry, settings, self.policy()?, launch).await?;
-        authority.hsm().settled().await;
-        Ok(authority)
+        Ok(Authority::start(registry, settings, self.policy()?, launch).await?)
+    }
+
+    /// A node of it with its doors bound.
+    pub async fn node(&self) -> Result<Node, Failure> {
+        let (authority, supervisor) = self.authority().await?;
+        Ok(Node::bind(&self.config, authority, supervisor).await?)
     }
 
     fn worker_environment(&self) -> Result<Vec<(String, String)>, Failure> {
-        let mut environment = log::environment();
+        let mut environment = self.environment.clone();
         environment.extend(self.token()?.environment.clone());
         Ok(environment)
     }

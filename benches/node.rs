@@ -1,0 +1,273 @@
+//! A whole node, measured against what it cannot avoid. Each figure is a ratio of medians over rounds in turn, in one run:
+//!
+//! 1. in process: [`Authority::verify`] with the signing key at hand (tag, deny list and cache look-ups included) against the
+//!    bare hashing of the same bytes with the same crate;
+//! 2. over HTTP: `/v1/verify` against the same door, the same JSON and the same answer with nothing decided in between.
+//!
+//! `cargo bench --bench node`. Needs SoftHSM, as `make run` does.
+
+use std::hint::black_box;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rederive::authority::Authority;
+use rederive::config::{Config, Limits};
+use rederive::http::{Door, RequestId};
+use rederive::rpc::{
+    Accepted, Callers, Decision, Grants, Metrics, Payload, Principal, PrincipalSource, Readiness, RpcDoor, Verifier,
+    VerifyCall,
+};
+use rederive::sigv4::{Body, Expectation, Regions, RequestHead};
+use rederive::site::Site;
+use sha2::{Digest, Sha256};
+
+#[path = "../tests/common/sign.rs"]
+mod sign;
+
+/// A key, as `tests/common` has it.
+pub struct Pair {
+    access_key_id: String,
+    secret_access_key: String,
+}
+
+const ROUNDS: usize = 31;
+const HOST: &str = "examplebucket.s3.example.test:9000";
+
+fn main() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let (config, root) = prepare(directory.path());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let site = Site { program: env!("CARGO_BIN_EXE_rederive").into(), ..Site::new(config.clone()) };
+    let (authority, _supervisor) = runtime.block_on(async {
+        let started = site.authority().await.expect("an authority");
+        started.0.hsm().settled().await;
+        started.0.ask_for_tag_keys().await;
+        started
+    });
+    let request = typical_get(&root);
+    in_process(&runtime, &authority, &root, &request);
+    over_http(&runtime, authority, &config, &request);
+}
+
+/// A state directory with token, generation and root key, made by `rederive dev` itself.
+fn prepare(state: &std::path::Path) -> (Config, Pair) {
+    let mut dev = Command::new(env!("CARGO_BIN_EXE_rederive"))
+        .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rpc-listen", "127.0.0.1:0", "--state"])
+        .arg(state)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("rederive starts");
+    let mut line = String::new();
+    BufReader::new(dev.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    let _ = Command::new("kill").args(["-TERM", &dev.id().to_string()]).status();
+    dev.wait().expect("it ends");
+    let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let text = |name: &str| ready[name].as_str().expect("text").to_owned();
+    let root = Pair { access_key_id: text("access_key_id"), secret_access_key: text("secret_access_key") };
+    (Config::load(&state.join("rederive.toml")).expect("a configuration"), root)
+}
+
+/// 9 headers, 6 of them signed, a canonical request of about 400 bytes.
+fn typical_get(root: &Pair) -> sign::Signed {
+    let empty = sign::hex(&Sha256::digest(b""));
+    let extra = [
+        ("amz-sdk-invocation-id", "3daf35d5-24a8-4ba6-a158-2720115f4943"),
+        ("amz-sdk-request", "attempt=1; max=3"),
+        ("range", "bytes=0-1023"),
+        ("x-amz-content-sha256", &empty),
+    ];
+    let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let mut signed = sign::sign(
+        root,
+        ("GET", "/photos/2026/11/21/a-photo.jpg", ""),
+        ("s3", "local"),
+        HOST,
+        extra,
+        &empty,
+        sign::now(),
+    );
+    signed.headers.push(("accept-encoding".into(), "identity".into()));
+    signed.headers.push(("user-agent".into(), "aws-sdk-rust/1.3.8 os/linux lang/rust/1.95.0".into()));
+    signed
+}
+
+fn in_process(runtime: &tokio::runtime::Runtime, authority: &Authority, root: &Pair, request: &sign::Signed) {
+    let raw = raw_head(request);
+    let (canonical, to_sign) = canonical(request);
+    let key = signing_key(root, request);
+    let expectation = Expectation { service: "s3", regions: Regions::Any };
+    let verify = |count: u32| {
+        runtime.block_on(async {
+            for _ in 0..count {
+                let (head, _) =
+                    RequestHead::parse(black_box(&raw), &rederive::sigv4::Limits::default()).expect("a head");
+                let accepted = authority.verify(&head, Body::Bytes(b""), &expectation).await;
+                black_box(accepted.map_err(|_| "refused").expect("accepted").verified.valid_until());
+            }
+        });
+    };
+    let bare = |count: u32| {
+        for _ in 0..count {
+            black_box(Sha256::digest(black_box(&canonical)));
+            let mut mac = Hmac::<Sha256>::new_from_slice(black_box(&key)).expect("any length");
+            mac.update(black_box(&to_sign));
+            black_box(mac.finalize());
+        }
+    };
+    verify(1000);
+    let (ours, theirs) = in_turn(|| time(|| verify(10_000)), || time(|| bare(10_000)));
+    let per = |seconds: f64| seconds / 10_000.0 * 1e9;
+    println!(
+        "in process, key at hand: verify {:.0} ns, bare hashing of the same bytes {:.0} ns",
+        per(ours),
+        per(theirs)
+    );
+    println!("  canonical request {} bytes; ratio {:.2} (target: at most 2)", canonical.len(), ours / theirs);
+}
+
+/// A verifier that decides nothing.
+struct ParsesOnly;
+
+impl Verifier for ParsesOnly {
+    async fn verify(&self, call: VerifyCall<'_>, _: &Grants, _: &RequestId) -> Decision {
+        black_box(call.head.headers().len());
+        Decision::Accept(Box::new(Accepted {
+            access_key_id: "AKIARZPUZDIKAAERULUU".into(),
+            account: "123456789012".into(),
+            principal: Some(Principal {
+                kind: "root".into(),
+                arn: "arn:aws:iam::123456789012:root".into(),
+                user_id: "123456789012".into(),
+            }),
+            principal_source: PrincipalSource::Registry,
+            credential_scope: "20260102/local/s3/aws4_request".into(),
+            signed_headers: "amz-sdk-invocation-id;amz-sdk-request;host;range;x-amz-content-sha256;x-amz-date"
+                .split(';')
+                .map(Into::into)
+                .collect(),
+            payload: Payload::Checked,
+            valid_until: SystemTime::now(),
+            deny_list_as_of: SystemTime::now(),
+            waited_for_hsm: false,
+        }))
+    }
+}
+
+impl Readiness for ParsesOnly {
+    async fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+fn over_http(runtime: &tokio::runtime::Runtime, authority: Arc<Authority>, config: &Config, request: &sign::Signed) {
+    let ours = serve(runtime, authority, config);
+    let theirs = serve(runtime, Arc::new(ParsesOnly), config);
+    let call = request.call().to_string();
+    let (ours, theirs) = in_turn(|| load(ours, &call), || load(theirs, &call));
+    println!(
+        "over HTTP, 8 connections: verify {:.0} requests/s, parse and answer only {:.0} requests/s",
+        1.0 / ours,
+        1.0 / theirs
+    );
+    println!("  ratio {:.0} % (target: at least 70 %)", theirs / ours * 100.0);
+}
+
+fn serve<A: Verifier + Readiness>(runtime: &tokio::runtime::Runtime, authority: Arc<A>, config: &Config) -> SocketAddr {
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let door = runtime.block_on(Door::bind(any, None, &Limits::default())).expect("a free port");
+    let address = door.address();
+    let callers = Callers::new(config).expect("no callers");
+    let handler = RpcDoor::new(authority, callers, Arc::new(Metrics::new(Vec::new)), &Limits::default());
+    runtime.spawn(door.serve("bench", handler, std::future::pending()));
+    address
+}
+
+/// Seconds a request, over connections that are kept open.
+fn load(address: SocketAddr, call: &str) -> f64 {
+    const CONNECTIONS: usize = 8;
+    const REQUESTS: usize = 250;
+    let request = format!(
+        "POST /v1/verify HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{call}",
+        call.len()
+    );
+    let seconds = time(|| {
+        std::thread::scope(|scope| {
+            for _ in 0..CONNECTIONS {
+                scope.spawn(|| {
+                    let mut connection = TcpStream::connect(address).expect("connects");
+                    connection.set_nodelay(true).expect("a socket");
+                    let mut buffer = vec![0; 16 * 1024];
+                    for _ in 0..REQUESTS {
+                        connection.write_all(request.as_bytes()).expect("sent");
+                        read_answer(&mut connection, &mut buffer);
+                    }
+                });
+            }
+        });
+    });
+    seconds / (CONNECTIONS * REQUESTS) as f64
+}
+
+/// Reads one answer: a head, and as many bytes as it says.
+fn read_answer(connection: &mut TcpStream, buffer: &mut [u8]) {
+    let mut filled = 0;
+    loop {
+        let read = connection.read(&mut buffer[filled..]).expect("an answer");
+        assert!(read > 0, "the connection ended");
+        filled += read;
+        let text = std::str::from_utf8(&buffer[..filled]).expect("text");
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        assert!(head.starts_with("HTTP/1.1 200"), "{text}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        if body.len() == length.parse::<usize>().expect("a number") {
+            assert!(body.contains("\"accept\""), "{body}");
+            return;
+        }
+    }
+}
+
+fn raw_head(request: &sign::Signed) -> Vec<u8> {
+    let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("{} {} HTTP/1.1\r\n{headers}\r\n", request.method, request.target).into_bytes()
+}
+
+/// The canonical request and the string to sign, by the code that explains them.
+fn canonical(request: &sign::Signed) -> (Vec<u8>, Vec<u8>) {
+    use rederive::explain::{ExplainOptions, explain};
+    let options = ExplainOptions { secret: None, at: sign::now(), service: None, region: None };
+    let explained = explain(&raw_head(request), &options);
+    let text = |part: Option<String>| part.expect("a well-formed request").into_bytes();
+    (text(explained.canonical_request), text(explained.string_to_sign))
+}
+
+fn signing_key(root: &Pair, request: &sign::Signed) -> [u8; 32] {
+    let stamp = request.headers.iter().find(|(name, _)| name == "x-amz-date").expect("a date");
+    let date = stamp.1[..8].as_bytes().try_into().expect("eight digits");
+    *rederive_hsm::signing_key::SigningKey::derive_from_text(root.secret_access_key.as_bytes(), date, "local", "s3")
+        .expose()
+}
+
+fn time(work: impl FnOnce()) -> f64 {
+    let since = Instant::now();
+    work();
+    since.elapsed().max(Duration::from_nanos(1)).as_secs_f64()
+}
+
+/// The medians of two measurements that take turns.
+fn in_turn(mut ours: impl FnMut() -> f64, mut theirs: impl FnMut() -> f64) -> (f64, f64) {
+    let mut seconds: [Vec<f64>; 2] = Default::default();
+    for _ in 0..ROUNDS {
+        seconds[0].push(ours());
+        seconds[1].push(theirs());
+    }
+    let [a, b] = seconds.map(|mut list| {
+        list.sort_by(f64::total_cmp);
+        list[list.len() / 2]
+    });
+    (a, b)
+}
