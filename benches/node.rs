@@ -25,6 +25,7 @@ use rederive::sigv4::{Body, Expectation, Regions, RequestHead};
 use rederive::site::Site;
 use sha2::{Digest, Sha256};
 
+#[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/common/sign.rs"]
 mod sign;
 
@@ -247,7 +248,7 @@ fn canonical(request: &sign::Signed) -> (Vec<u8>, Vec<u8>) {
 
 fn signing_key(root: &Pair, request: &sign::Signed) -> [u8; 32] {
     let stamp = request.headers.iter().find(|(name, _)| name == "x-amz-date").expect("a date");
-    let date = stamp.1[..8].as_bytes().try_into().expect("eight digits");
+    let date = stamp.1.as_bytes()[..8].try_into().expect("eight digits");
     *rederive_hsm::signing_key::SigningKey::derive_from_text(root.secret_access_key.as_bytes(), date, "local", "s3")
         .expose()
 }
