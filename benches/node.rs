@@ -50,8 +50,15 @@ fn main() {
         started
     });
     let request = typical_get(&root);
-    in_process(&runtime, &authority, &root, &request);
-    over_http(&runtime, authority, &config, &request);
+    // `cargo bench --bench node -- http` measures over HTTP only, `-- process` in process only.
+    let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wanted = |name: &str| asked.is_empty() || asked.iter().any(|argument| argument == name);
+    if wanted("process") {
+        in_process(&runtime, &authority, &root, &request);
+    }
+    if wanted("http") {
+        over_http(&runtime, authority, &config, &request);
+    }
 }
 
 /// A state directory with token, generation and root key, made by `rederive dev` itself.

@@ -1,0 +1,181 @@
+//! What an operator does: a node from a configuration, accounts, generations, doctor, backup, and what is refused.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use common::{Dev, Pair, REDERIVE, sign};
+
+fn rederive(arguments: &[&str], config: &Path) -> Output {
+    Command::new(REDERIVE).args(arguments).arg("--config").arg(config).output().expect("rederive runs")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// What a command printed, expected to work.
+fn done(arguments: &[&str], config: &Path) -> String {
+    let output = rederive(arguments, config);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    text(&output)
+}
+
+/// The value behind a label of `account create`.
+fn field(printed: &str, label: &str) -> String {
+    let line = printed.lines().find_map(|line| line.strip_prefix(label));
+    line.unwrap_or_else(|| panic!("no {label} in {printed}")).trim().to_owned()
+}
+
+#[test]
+fn a_running_node_notices_a_new_account_and_a_new_generation() {
+    let dev = Dev::start();
+    let config = dev.state.join("rederive.toml");
+    let printed = done(&["account", "create", "--number", "000000000042"], &config);
+    let root = Pair {
+        access_key_id: field(&printed, "access key id"),
+        secret_access_key: field(&printed, "secret access key"),
+    };
+    let identity = dev.aws_json(&root, "sts get-caller-identity");
+    assert_eq!(identity["Arn"], "arn:aws:iam::000000000042:root");
+    let again = rederive(&["account", "create", "--number", "000000000042"], &config);
+    assert!(!again.status.success() && text(&again).contains("exists already"), "{}", text(&again));
+    assert!(done(&["account", "list"], &config).contains("000000000042"));
+
+    let before = dev.user("before");
+    assert!(done(&["generation", "create", "--class", "copyable"], &config).contains("generation   1  issuing"));
+    let listed = done(&["generation", "list"], &config);
+    assert!(listed.contains("class strict") && listed.contains("class copyable"), "{listed}");
+    let generation = |pair: &Pair| {
+        let output = Command::new(REDERIVE).args(["key", "decode", &pair.access_key_id]).output().expect("runs");
+        field(&text(&output), "generation")
+    };
+    common::wait_until("a key of the new generation", Duration::from_secs(5), || {
+        let name = format!("u{}", sign::now());
+        dev.aws(&dev.ready.root, &format!("iam create-user --user-name {name}"));
+        let created = dev.aws(&dev.ready.root, &format!("iam create-access-key --user-name {name}"));
+        let created: serde_json::Value = serde_json::from_slice(&created.stdout).unwrap_or_default();
+        serde_json::from_value::<Pair>(created["AccessKey"].clone()).is_ok_and(|pair| {
+            let works = dev.verify(&sign::s3_get(&pair, "local", "h", "/b/k").call()).1["decision"] == "accept";
+            generation(&pair) == "1" && works
+        })
+    });
+    dev.aws_json(&before, "sts get-caller-identity");
+    dev.aws_json(&root, "sts get-caller-identity");
+}
+
+#[test]
+fn serve_runs_what_dev_has_made() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(directory.path());
+    let (root, alice) = (dev.ready.root.clone(), dev.user("alice"));
+    drop(dev);
+    let config = directory.path().join("rederive.toml");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    let pin = std::fs::read_to_string(directory.path().join("pin")).expect("a PIN");
+    let line = text.lines().find(|line| line.starts_with("pin_file")).expect("a PIN file");
+    std::fs::write(&config, text.replace(line, "pin_env = \"TOKEN_PIN\"")).expect("writable");
+    let log = directory.path().join("serve.log");
+    let mut serve = Command::new(REDERIVE)
+        .args(["serve", "--config"])
+        .arg(&config)
+        .env("TOKEN_PIN", pin.trim())
+        .env("REDERIVE_LOG__FORMAT", "json")
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("rederive starts");
+    let endpoints = || {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let line = text.lines().find(|line| line.contains("\"rpc_endpoint\""))?;
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line["fields"]["rpc_endpoint"].as_str().map(str::to_owned)
+    };
+    common::wait_until("serving", Duration::from_secs(5), || endpoints().is_some());
+    let rpc = endpoints().expect("told");
+    common::wait_until("ready", Duration::from_secs(5), || common::get(&format!("{rpc}/readyz")).0 == 200);
+    for pair in [&root, &alice] {
+        let call = sign::s3_get(pair, "local", "h", "/b/k").call();
+        assert_eq!(common::post_json(&format!("{rpc}/v1/verify"), &call).1["decision"], "accept");
+    }
+    common::kill(serve.id(), "TERM");
+    assert!(serve.wait().expect("it ends").success());
+}
+
+#[test]
+fn doctor_tells_what_is_wrong() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(Dev::start_in(directory.path()));
+    let config = directory.path().join("rederive.toml");
+    let healthy = done(&["doctor"], &config);
+    assert!(
+        !healthy.contains("FAIL") && healthy.contains("attributes and check values of 1 generations are right"),
+        "{healthy}"
+    );
+    let original = std::fs::read_to_string(&config).expect("a configuration");
+    let sick = |from: &str, to: &str| {
+        assert!(original.contains(from), "{from}");
+        std::fs::write(&config, original.replace(from, to)).expect("writable");
+        let output = rederive(&["doctor"], &config);
+        assert!(!output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    assert!(
+        sick("label = \"rederive-dev\"", "label = \"other\"").contains("label 'rederive-dev'"),
+        "it lists what is there"
+    );
+    assert!(sick("libsofthsm2.so", "libnosuch.so").contains("cannot load the PKCS#11 module"));
+    assert!(sick("/pin\"", "/nopin\"").contains("cannot read the PIN"));
+    assert!(sick("[rpc]", "[rpc]\nunknown_key = 1").contains("unknown_key"));
+}
+
+#[test]
+fn a_backup_opens_and_a_registry_from_the_future_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(directory.path());
+    dev.user("alice");
+    let config = directory.path().join("rederive.toml");
+    let copy = directory.path().join("copy.sqlite");
+    let to = copy.to_str().expect("a path");
+    done(&["backup", "--to", to], &config);
+    let again = rederive(&["backup", "--to", to], &config);
+    assert!(!again.status.success(), "a backup never overwrites");
+    drop(dev);
+    let registry = directory.path().join("registry.sqlite");
+    std::fs::copy(&copy, &registry).expect("copied");
+    let dev = Dev::start_in(directory.path());
+    dev.aws_json(&dev.ready.root, "iam get-user --user-name alice");
+    drop(dev);
+    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
+                  c.execute(\"insert into _sqlx_migrations values (9999,'later',current_timestamp,1,x'00',0)\"); c.commit()";
+    let status = Command::new("python3").args(["-c", script]).arg(&registry).status().expect("python3 runs");
+    assert!(status.success());
+    let refused = rederive(&["doctor"], &config);
+    assert!(!refused.status.success() && text(&refused).contains("9999"), "{}", text(&refused));
+}
+
+#[test]
+fn a_key_that_is_weaker_than_its_class_is_named_and_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(directory.path());
+    let config = directory.path().join("rederive.toml");
+    done(&["generation", "create", "--class", "copyable"], &config);
+    drop(dev);
+    // The registry is made to say that the copyable key is a strict one.
+    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
+                  c.execute(\"update generations set class='strict' where number=1\"); c.commit()";
+    let registry = directory.path().join("registry.sqlite");
+    assert!(Command::new("python3").args(["-c", script]).arg(&registry).status().expect("runs").success());
+    let refused = rederive(&["doctor"], &config);
+    assert!(!refused.status.success() && text(&refused).contains("CKA_MODIFIABLE"), "{}", text(&refused));
+}
+
+#[test]
+fn key_decode_reads_ids_and_says_what_is_none() {
+    let decode = |id: &str| Command::new(REDERIVE).args(["key", "decode", id]).output().expect("runs");
+    assert_eq!(field(&text(&decode("AKIARZPUZDIKAAERULUU")), "account"), "123456789012");
+    assert_eq!(field(&text(&decode("AKIAIBYKXTPPCI2GDM7A")), "generation"), "3");
+    let none = decode("AKIAIOSFODNN7EXAMPLE");
+    assert!(!none.status.success() && text(&none).contains("no access key id of ours"));
+}
