@@ -38,7 +38,7 @@ bench: ## The benchmarks: each figure is a ratio against a baseline of the same 
 
 soak: softhsm test-tools $(PYTHON_ENV)/ready ## The long forms of the fault tests (200 kills instead of 20)
 	cargo build --locked --bin rederive
-	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" REDERIVE_TEST_LONG=1 cargo test --workspace --locked -- --nocapture
+	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" SOAK=1 cargo test --workspace --locked -- --nocapture
 
 # What the system has to give, each asked for only when it is missing.
 define install

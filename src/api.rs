@@ -7,12 +7,12 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{StatusCode, Version};
 
-use crate::authority::{Accepted, Authority, CannotDecide, NotAccepted};
+use crate::authority::{Accepted, Authority, NotAccepted};
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
 use crate::iam::{Answer, ApiError, Caller, Parameters, Principal, Service, SignaturePlace, Signed, answer};
 use crate::rpc::Metrics;
-use crate::sigv4::{self, Body, Carrier, Expectation, Family, Refusal, Regions, RequestHead, SignedRequest};
+use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedRequest};
 
 /// The most bytes of a body: far above any call of these APIs.
 const MAX_BODY: usize = 256 * 1024;
@@ -62,13 +62,23 @@ impl ApiDoor {
         let service = service_of(&head);
         let since = Instant::now();
         let expectation = Expectation { service: service.name(), regions: Regions::Any };
-        match self.authority.verify(&head, Body::Bytes(&request.body), &expectation).await {
+        let outcome = self.authority.verify(&head, Body::Bytes(&request.body), &expectation).await;
+        let took = since.elapsed();
+        match outcome {
             Ok(accepted) => {
-                self.metrics.verified("accept", "", since.elapsed(), accepted.waited);
+                self.metrics.verified("accept", "", took, accepted.waited);
                 self.carry_out(request, service, &accepted, id).await
             }
-            Err(NotAccepted::Refused(refusal)) => self.refused(&refusal, service, id),
-            Err(NotAccepted::CannotDecide(trouble)) => self.undecided(&trouble, service, id),
+            Err(NotAccepted::Refused(refusal)) => {
+                tracing::debug!(?refusal, "refused");
+                let outside = refusal.outside(Family::Query);
+                self.metrics.verified("refuse", outside.code, took, false);
+                ApiError::sender(outside.http_status, outside.code, outside.message).answer(service, id.as_str())
+            }
+            Err(NotAccepted::CannotDecide(trouble)) => {
+                self.metrics.verified("unavailable", "", took, true);
+                ApiError::unavailable(trouble).answer(service, id.as_str())
+            }
             Err(NotAccepted::BodyRequired) => {
                 ApiError::internal("the body was given, and is asked for").answer(service, id.as_str())
             }
@@ -78,7 +88,7 @@ impl ApiDoor {
     async fn carry_out(&self, request: &Whole, service: Service, accepted: &Accepted<'_>, id: &RequestId) -> Answer {
         let now = match self.authority.clock().now() {
             Ok(now) => now,
-            Err(jumped) => return self.undecided(&jumped.into(), service, id),
+            Err(jumped) => return ApiError::unavailable(jumped).answer(service, id.as_str()),
         };
         let parameters = match Parameters::parse(&request.head.method, request.head.uri.query(), &request.body) {
             Ok(parameters) => parameters,
@@ -90,18 +100,6 @@ impl ApiDoor {
             self.authority.write_uses().await;
         }
         answer(self.authority.registry(), &*self.authority, service, &caller, &parameters, now).await
-    }
-
-    fn refused(&self, refusal: &Refusal, service: Service, id: &RequestId) -> Answer {
-        tracing::debug!(?refusal, "refused");
-        let outside = refusal.outside(Family::Query);
-        self.metrics.verified("refuse", outside.code, Duration::ZERO, false);
-        ApiError::sender(outside.http_status, outside.code, outside.message).answer(service, id.as_str())
-    }
-
-    fn undecided(&self, trouble: &CannotDecide, service: Service, id: &RequestId) -> Answer {
-        self.metrics.verified("unavailable", "", Duration::ZERO, false);
-        ApiError::unavailable(trouble).answer(service, id.as_str())
     }
 }
 

@@ -41,6 +41,13 @@ fn send(endpoint: &str, signed: &sign::Signed) -> Option<String> {
     request.send(&signed.body).ok()?.body_mut().read_to_string().ok()
 }
 
+/// The user of a key.
+fn owner(dev: &Dev, pair: &Pair) -> String {
+    let used =
+        dev.aws_json(&dev.ready.root, &format!("iam get-access-key-last-used --access-key-id {}", pair.access_key_id));
+    used["UserName"].as_str().expect("a name").to_owned()
+}
+
 #[test]
 fn no_acknowledged_key_is_lost_and_no_id_comes_twice() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -76,5 +83,12 @@ fn no_acknowledged_key_is_lost_and_no_id_comes_twice() {
         let (_, answer) = dev.verify(&sign::s3_get(pair, &dev.ready.region, "h", "/b/k").call());
         assert_eq!(answer["decision"], "accept", "{} was acknowledged: {answer}", pair.access_key_id);
     }
+    let gone = &all[0];
+    dev.aws_json(
+        &dev.ready.root,
+        &format!("iam delete-access-key --user-name {} --access-key-id {}", owner(&dev, gone), gone.access_key_id),
+    );
+    let (_, answer) = dev.verify(&sign::s3_get(gone, &dev.ready.region, "h", "/b/k").call());
+    assert_eq!(answer["decision"], "refuse", "the control: a key that is gone is noticed by the same check");
     println!("{rounds} kills, {} acknowledged keys, all of them work, no id twice", all.len());
 }

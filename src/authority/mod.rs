@@ -125,6 +125,7 @@ impl Authority {
                 troubles.push(format!("the HSM worker is down: {reason}"))
             }
         }
+        troubles.extend(self.registry.last_change().await.err().map(|error| error.to_string()));
         match self.clock.now() {
             Ok(now) => {
                 let stale = self.denied.check_fresh(now, self.policy.max_staleness);

@@ -217,5 +217,5 @@ fn tail(path: &Path) -> String {
 
 /// Whether the long forms were asked for (`make soak`).
 pub fn long() -> bool {
-    std::env::var_os("REDERIVE_TEST_LONG").is_some()
+    std::env::var_os("SOAK").is_some()
 }
