@@ -60,6 +60,12 @@ fn under_load(dev: &Dev, alice: &Pair, fault: impl FnOnce()) -> Seen {
     })
 }
 
+/// The worker, which may just be about to be replaced.
+fn worker(dev: &Dev) -> u32 {
+    common::wait_until("a worker", Duration::from_secs(2), || dev.worker().is_some());
+    dev.worker().expect("it was there")
+}
+
 fn check(seen: &Seen) {
     assert!(seen.cached.keys().all(|kind| kind.trim() == "accept"), "cached requests never fail: {seen:?}");
     assert!(seen.cold.keys().all(|kind| kind.trim() == "accept" || kind == "503"), "never refused: {seen:?}");
@@ -71,7 +77,7 @@ fn a_killed_worker_is_replaced() {
     let dev = Dev::start();
     let alice = dev.user("alice");
     for _ in 0..if common::long() { 50 } else { 5 } {
-        let worker = dev.worker().expect("a worker");
+        let worker = worker(&dev);
         let seen = under_load(&dev, &alice, || common::kill(worker, "KILL"));
         check(&seen);
         assert_ne!(dev.worker(), Some(worker));
@@ -84,7 +90,7 @@ fn a_hung_worker_is_killed_and_replaced() {
     let dev = Dev::start();
     let alice = dev.user("alice");
     for _ in 0..if common::long() { 50 } else { 5 } {
-        let worker = dev.worker().expect("a worker");
+        let worker = worker(&dev);
         let seen = under_load(&dev, &alice, || {
             common::kill(worker, "STOP");
             common::wait_until("the end of the hung worker", Duration::from_secs(1), || {
