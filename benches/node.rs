@@ -18,10 +18,9 @@ use rederive::authority::Authority;
 use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Metrics, Payload, Principal, PrincipalSource, Readiness, RpcDoor, Verifier,
-    VerifyCall,
+    Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, RpcDoor, Verifier, VerifyCall,
 };
-use rederive::sigv4::{Body, Expectation, Regions, RequestHead};
+use rederive::sigv4::{Body, Expectation, PayloadStatus, Regions, RequestHead};
 use rederive::site::Site;
 use sha2::{Digest, Sha256};
 
@@ -158,7 +157,7 @@ impl Verifier for ParsesOnly {
                 .split(';')
                 .map(Into::into)
                 .collect(),
-            payload: Payload::Checked,
+            payload: PayloadStatus::Checked,
             valid_until: SystemTime::now(),
             deny_list_as_of: SystemTime::now(),
             waited_for_hsm: false,

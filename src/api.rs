@@ -70,8 +70,8 @@ impl ApiDoor {
                 self.carry_out(request, service, &accepted, id).await
             }
             Err(NotAccepted::Refused(refusal)) => {
-                tracing::debug!(?refusal, "refused");
                 let outside = refusal.outside(Family::Query);
+                tracing::debug!(code = outside.code, message = outside.message, "refused");
                 self.metrics.verified("refuse", outside.code, took, false);
                 ApiError::sender(outside.http_status, outside.code, outside.message).answer(service, id.as_str())
             }

@@ -1,16 +1,41 @@
 //! Issuing keys and denying them: first the registry, then memory, then the answer.
 
-use rederive_hsm::access_key_id::{AccessKeyId, Account};
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Layout};
 use rederive_hsm::client::Unavailable;
 use rederive_hsm::secret::SecretAccessKey;
 use sha2::{Digest, Sha256};
 
 use super::Authority;
-use crate::iam::{IssueError, Issued, KeyOffice};
 use crate::registry::{KeyRow, KeyStatus, NewKey, Owner, RegistryError, UsedSignature};
 
-/// How many serial numbers are tried before giving up. At half of 2^20 used, one in a billion accounts gets here.
+/// How many serial numbers are tried before giving up. With half of the numbers used, one issue in a billion gets here.
 const ATTEMPTS: usize = 30;
+
+/// A new key, and the only copy of its secret.
+#[derive(Debug)]
+pub struct Issued {
+    /// Its row in the registry.
+    pub row: KeyRow,
+    /// Its secret, for the one answer that carries it.
+    pub secret: SecretAccessKey,
+}
+
+/// Why no key was issued. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum IssueError {
+    /// No generation issues for the account's share.
+    #[error("no issuing generation has the account in its range of shares")]
+    NoGeneration,
+    /// Every attempt drew an id that is taken.
+    #[error("every id that was drawn is taken")]
+    NoFreeId,
+    /// The HSM worker can't answer.
+    #[error(transparent)]
+    Hsm(#[from] Unavailable),
+    /// The registry says no, or is in trouble.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
 
 /// A root key, as `account create` and `dev` print it.
 pub struct RootKey {
@@ -20,26 +45,20 @@ pub struct RootKey {
     pub secret: SecretAccessKey,
 }
 
-impl KeyOffice for Authority {
-    async fn issue_key(
+impl Authority {
+    /// Makes a key for an owner. `request` is the key that signed for it and the signature, which is good for one key;
+    /// none for an operator's command.
+    pub async fn issue_key(
         &self,
         owner: &Owner,
-        created_by: AccessKeyId,
-        signature: UsedSignature,
+        request: Option<(AccessKeyId, UsedSignature)>,
         now: i64,
     ) -> Result<Issued, IssueError> {
-        let generation = self.generations().issuing_for(owner.account).ok_or(IssueError::NoGeneration)?;
         for _ in 0..ATTEMPTS {
-            let nonce = random_nonce()?;
-            let (id, secret) = self.hsm.issue(generation, owner.account, self.needs_row(), nonce).await?;
-            let new = NewKey {
-                id,
-                owner: owner.clone(),
-                created_by: Some(created_by),
-                signature: Some(signature),
-                quota: self.policy.keys_per_user,
-                at: now,
-            };
+            let (id, secret) = self.derive_new(owner.account, random_nonce()?).await?;
+            let (created_by, signature) = request.unzip();
+            let quota = self.policy.keys_per_user;
+            let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, at: now };
             match self.registry.insert_key(&new).await {
                 Ok(row) => return Ok(Issued { row, secret }),
                 Err(RegistryError::DuplicateId(_)) => continue,
@@ -49,7 +68,32 @@ impl KeyOffice for Authority {
         Err(IssueError::NoFreeId)
     }
 
-    async fn set_status(
+    /// The root key of `dev`, made with a fixed nonce: the same pair at each start, derived anew.
+    pub async fn fixed_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
+        let nonce = Sha256::digest(b"rederive dev root key").into();
+        let (id, secret) = self.derive_new(account, nonce).await?;
+        let owner = Owner { account, user_id: None };
+        match self.registry.key(&id).await? {
+            Some(row) if row.owner() == owner => {}
+            Some(_) => return Err(IssueError::NoFreeId),
+            None => {
+                let quota = self.policy.keys_per_user;
+                let new = NewKey { id, owner, created_by: None, signature: None, quota, at: now };
+                self.registry.insert_key(&new).await?;
+            }
+        }
+        Ok(RootKey { id, secret })
+    }
+
+    /// A root key for a new account, by an operator's command.
+    pub async fn new_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
+        let Issued { row, secret } = self.issue_key(&Owner { account, user_id: None }, None, now).await?;
+        Ok(RootKey { id: row.id, secret })
+    }
+
+    /// Changes the status of an owner's key, or deletes it. The next request meets the new status: memory has followed
+    /// before this returns.
+    pub async fn set_key_status(
         &self,
         id: &AccessKeyId,
         owner: &Owner,
@@ -57,64 +101,25 @@ impl KeyOffice for Authority {
         now: i64,
     ) -> Result<(), RegistryError> {
         self.registry.set_key_status(id, owner, status, now).await?;
-        // The next request must meet the new status, so memory follows before the answer leaves.
         self.catch_up().await
     }
-}
 
-impl Authority {
-    /// The root key of a new account, made with a fixed nonce: `dev` derives the same pair at each start.
-    pub async fn fixed_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
+    /// A new id and its secret from the worker. R is set where the layout always needs the row.
+    async fn derive_new(
+        &self,
+        account: Account,
+        nonce: [u8; 32],
+    ) -> Result<(AccessKeyId, SecretAccessKey), IssueError> {
         let generation = self.generations().issuing_for(account).ok_or(IssueError::NoGeneration)?;
-        let nonce = Sha256::digest(b"rederive dev root key").into();
-        let (id, secret) = self.hsm.issue(generation, account, self.needs_row(), nonce).await?;
-        match self.registry.key(&id).await? {
-            Some(row) => check_root(&row, account)?,
-            None => self.insert_root(id, account, now).await?,
-        }
-        Ok(RootKey { id, secret })
+        Ok(self.hsm.issue(generation, account, self.layout == Layout::Opaque, nonce).await?)
     }
-
-    /// A root key for a new account, by an operator's command.
-    pub async fn new_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
-        let generation = self.generations().issuing_for(account).ok_or(IssueError::NoGeneration)?;
-        for _ in 0..ATTEMPTS {
-            let nonce = random_nonce()?;
-            let (id, secret) = self.hsm.issue(generation, account, self.needs_row(), nonce).await?;
-            match self.insert_root(id, account, now).await {
-                Ok(()) => return Ok(RootKey { id, secret }),
-                Err(RegistryError::DuplicateId(_)) => continue,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(IssueError::NoFreeId)
-    }
-
-    async fn insert_root(&self, id: AccessKeyId, account: Account, at: i64) -> Result<(), RegistryError> {
-        let owner = Owner { account, user_id: None };
-        let quota = self.policy.keys_per_user;
-        let new = NewKey { id, owner, created_by: None, signature: None, quota, at };
-        self.registry.insert_key(&new).await.map(|_| ())
-    }
-
-    /// R: the opaque layout always needs the row; keys without scopes or expiry in the account layout do not.
-    fn needs_row(&self) -> bool {
-        self.layout == rederive_hsm::access_key_id::Layout::Opaque
-    }
-}
-
-/// The fixed root key must still be what it was: an id of that account's root.
-fn check_root(row: &KeyRow, account: Account) -> Result<(), IssueError> {
-    if row.account == account && row.user.is_none() { Ok(()) } else { Err(IssueError::NoFreeId) }
 }
 
 fn random_nonce() -> Result<[u8; 32], IssueError> {
     let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|error| {
-        IssueError::Hsm(Unavailable {
-            token: "none".into(),
-            reason: format!("the system gives no random numbers: {error}"),
-        })
+    getrandom::fill(&mut nonce).map_err(|error| Unavailable {
+        token: "none".into(),
+        reason: format!("the system gives no random numbers: {error}"),
     })?;
     Ok(nonce)
 }

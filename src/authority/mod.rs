@@ -17,7 +17,7 @@ mod verify;
 pub use clock::Clock;
 pub use follow::{Followed, prepare};
 pub use generations::worker_view;
-pub use issue::RootKey;
+pub use issue::{IssueError, Issued, RootKey};
 pub use verify::{Accepted, CannotDecide, NotAccepted};
 
 use std::sync::{Arc, RwLock};

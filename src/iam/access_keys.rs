@@ -12,9 +12,10 @@ use super::call::Call;
 use super::caller::{Principal, SignaturePlace};
 use super::constraint::{ACCESS_KEY_ID, Check, MARKER, USER_NAME};
 use super::error::{ApiError, no_such_key};
-use super::office::{Issued, KeyOffice};
+use super::office::KeyOffice;
 use super::xml::{Members, timestamp};
 use super::{marker, xml};
+use crate::authority::Issued;
 use crate::registry::{KeyRow, KeyStatus, LastUsed, Owner, UsedSignature};
 
 /// How old the signature of a request for a secret may be.

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::action::Service;
-use super::office::IssueError;
 use super::xml::{self, legal};
+use crate::authority::IssueError;
 use crate::registry::RegistryError;
 
 /// Why an action was not done: an HTTP status, a code and a message for the client, and sometimes a text for the log.

@@ -22,5 +22,5 @@ pub use action::Service;
 pub use call::{Answer, answer};
 pub use caller::{Caller, Principal, SignaturePlace, Signed};
 pub use error::ApiError;
-pub use office::{IssueError, Issued, KeyOffice};
+pub use office::KeyOffice;
 pub use parameters::Parameters;

@@ -1,10 +1,9 @@
 //! What the IAM API needs of the authority: issuing keys and changing their status.
 
 use rederive_hsm::access_key_id::AccessKeyId;
-use rederive_hsm::client::Unavailable;
-use rederive_hsm::secret::SecretAccessKey;
 
-use crate::registry::{KeyRow, KeyStatus, Owner, RegistryError, UsedSignature};
+use crate::authority::{Authority, IssueError, Issued};
+use crate::registry::{KeyStatus, Owner, RegistryError, UsedSignature};
 
 /// The part of the authority that issues keys and changes their status.
 ///
@@ -29,28 +28,24 @@ pub trait KeyOffice: Send + Sync {
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
 }
 
-/// A new key, and the only copy of its secret.
-#[derive(Debug)]
-pub struct Issued {
-    /// Its row in the registry.
-    pub row: KeyRow,
-    /// Its secret, for the one answer that carries it.
-    pub secret: SecretAccessKey,
-}
+impl KeyOffice for Authority {
+    async fn issue_key(
+        &self,
+        owner: &Owner,
+        created_by: AccessKeyId,
+        signature: UsedSignature,
+        now: i64,
+    ) -> Result<Issued, IssueError> {
+        Authority::issue_key(self, owner, Some((created_by, signature)), now).await
+    }
 
-/// Why no key was issued. The text is for the log.
-#[derive(Debug, thiserror::Error)]
-pub enum IssueError {
-    /// No generation issues for the account's share.
-    #[error("no issuing generation has the account in its range of shares")]
-    NoGeneration,
-    /// Every attempt drew an id that is taken.
-    #[error("every id that was drawn is taken")]
-    NoFreeId,
-    /// The HSM worker can't answer.
-    #[error(transparent)]
-    Hsm(#[from] Unavailable),
-    /// The registry says no, or is in trouble.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
+    async fn set_status(
+        &self,
+        id: &AccessKeyId,
+        owner: &Owner,
+        status: KeyStatus,
+        now: i64,
+    ) -> Result<(), RegistryError> {
+        self.set_key_status(id, owner, status, now).await
+    }
 }

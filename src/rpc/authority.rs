@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{
-    Accepted, Decision, Grants, Malformed, Payload, Principal, PrincipalSource, Readiness, Verifier, VerifyCall,
-};
+use super::{Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Verifier, VerifyCall};
 use crate::authority::{self, Authority, CannotDecide, NotAccepted};
 use crate::config::Names;
 use crate::http::RequestId;
 use crate::registry::KeyRow;
-use crate::sigv4::{Expectation, Family, PayloadStatus, Refusal, Regions};
+use crate::sigv4::{Expectation, Family, Refusal, Regions};
 
 /// When a caller may ask again: a worker is replaced in less.
 const RETRY_AFTER_MS: u64 = 500;
@@ -48,8 +46,8 @@ fn body_required() -> Malformed {
 }
 
 fn refuse(family: Family, refusal: &Refusal) -> Decision {
-    tracing::debug!(?refusal, "refused");
     let outside = refusal.outside(family);
+    tracing::debug!(code = outside.code, message = outside.message, "refused");
     Decision::Refuse { code: outside.code.into(), message: outside.message.into(), http_status: outside.http_status }
 }
 
@@ -72,12 +70,7 @@ fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
             .iter()
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect(),
-        payload: match verified.payload() {
-            PayloadStatus::Checked => Payload::Checked,
-            PayloadStatus::Unsigned => Payload::Unsigned,
-            PayloadStatus::NotChecked => Payload::NotChecked,
-            PayloadStatus::Streaming => Payload::Streaming,
-        },
+        payload: verified.payload(),
         valid_until: time(verified.valid_until()),
         deny_list_as_of: time(accepted.deny_list_as_of),
         waited_for_hsm: accepted.waited,

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
+use crate::sigv4::PayloadStatus;
+
 /// What a caller is told.
 #[derive(Clone, Debug)]
 pub enum Decision {
@@ -55,7 +57,7 @@ pub struct Accepted {
     /// Names of the headers that the signature covers, in order.
     pub signed_headers: Vec<String>,
     /// What the signature says about the body.
-    pub payload: Payload,
+    pub payload: PayloadStatus,
     /// When the signature stops being good.
     pub valid_until: SystemTime,
     /// Up to when denials are known.
@@ -84,19 +86,6 @@ pub enum PrincipalSource {
     Token,
     /// It is not.
     None,
-}
-
-/// What the signature says about the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// The body given is the one that was signed.
-    Checked,
-    /// The signature does not cover the body.
-    Unsigned,
-    /// The signature covers a hash, and no body was given to compare it with.
-    NotChecked,
-    /// The body is signed in chunks, which whoever reads it has to check.
-    Streaming,
 }
 
 impl Malformed {
@@ -128,18 +117,6 @@ impl PrincipalSource {
             Self::Registry => "registry",
             Self::Token => "token",
             Self::None => "none",
-        }
-    }
-}
-
-impl Payload {
-    /// As the answers spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Checked => "checked",
-            Self::Unsigned => "unsigned",
-            Self::NotChecked => "not_checked",
-            Self::Streaming => "streaming",
         }
     }
 }

@@ -9,9 +9,9 @@ use tonic::{Code, Status};
 use super::call::{head_of_bytes, head_of_fields};
 use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
-use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, Payload, PrincipalSource, Verifier, VerifyCall, v1};
+use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Verifier, VerifyCall, v1};
 use crate::http::RequestId;
-use crate::sigv4::{self, Body};
+use crate::sigv4::{self, Body, PayloadStatus};
 
 /// The most bytes of a message: a body and a head of the largest size, with room for the rest.
 const MAX_MESSAGE: usize = MAX_BODY + 128 * 1024;
@@ -108,10 +108,10 @@ fn accept(accepted: Accepted) -> v1::Accept {
         credential_scope: accepted.credential_scope,
         signed_headers: accepted.signed_headers,
         payload: match accepted.payload {
-            Payload::Checked => v1::Payload::Checked.into(),
-            Payload::Unsigned => v1::Payload::Unsigned.into(),
-            Payload::NotChecked => v1::Payload::NotChecked.into(),
-            Payload::Streaming => v1::Payload::Streaming.into(),
+            PayloadStatus::Checked => v1::Payload::Checked.into(),
+            PayloadStatus::Unsigned => v1::Payload::Unsigned.into(),
+            PayloadStatus::NotChecked => v1::Payload::NotChecked.into(),
+            PayloadStatus::Streaming => v1::Payload::Streaming.into(),
         },
         valid_until: Some(accepted.valid_until.into()),
         deny_list_as_of: Some(accepted.deny_list_as_of.into()),

@@ -12,10 +12,10 @@ use hyper_util::rt::TokioIo;
 use rederive::config::Config;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Malformed, Metrics, Payload, Principal, PrincipalSource, Readiness, RpcDoor,
-    Verifier, VerifyCall,
+    Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, RpcDoor, Verifier,
+    VerifyCall,
 };
-use rederive::sigv4::{Body, RequestHead};
+use rederive::sigv4::{Body, PayloadStatus, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -69,7 +69,7 @@ impl Verifier for MadeUp {
             "nobody" => Decision::Accept(Box::new(Accepted {
                 principal: None,
                 principal_source: PrincipalSource::None,
-                payload: Payload::NotChecked,
+                payload: PayloadStatus::NotChecked,
                 ..accepted()
             })),
             _ => Decision::Accept(Box::new(accepted())),
@@ -101,7 +101,7 @@ fn accepted() -> Accepted {
         principal_source: PrincipalSource::Registry,
         credential_scope: "20261121/local/s3/aws4_request".into(),
         signed_headers: vec!["host".into(), "x-amz-date".into()],
-        payload: Payload::Checked,
+        payload: PayloadStatus::Checked,
         valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
         deny_list_as_of: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_261_500),
         waited_for_hsm: true,

@@ -5,9 +5,8 @@ mod secrets;
 mod shapes;
 
 use http::Method;
-use rederive::iam::{
-    Answer, Caller, IssueError, Issued, KeyOffice, Parameters, Principal, Service, SignaturePlace, Signed, answer,
-};
+use rederive::authority::{IssueError, Issued};
+use rederive::iam::{Answer, Caller, KeyOffice, Parameters, Principal, Service, SignaturePlace, Signed, answer};
 use rederive::registry::{
     GenerationRow, GenerationState, KeyStatus, KeyUser, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
     UsedSignature, UserId,

@@ -1,7 +1,8 @@
 //! CreateAccessKey: the only answer with a secret, and what it takes to get one.
 
 use http::Method;
-use rederive::iam::{Caller, IssueError, SignaturePlace, Signed};
+use rederive::authority::IssueError;
+use rederive::iam::{Caller, SignaturePlace, Signed};
 use rederive::registry::RegistryError;
 use rederive_hsm::client::Unavailable;
 
