@@ -254,17 +254,21 @@ impl Layout {
 }
 
 /// A well-formed access key id: known alphabet, known layout, re-encodes to itself. Its tag may still be wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AccessKeyId([u8; ID_LEN]);
+#[derive(Clone, Copy)]
+pub struct AccessKeyId {
+    text: [u8; ID_LEN],
+    /// The 80 bits that the text stands for, read once.
+    bits: u128,
+}
 
 impl AccessKeyId {
     /// Reads the 20 characters of an id; `None` if they are not one in any layout. Prefixes are judged by [`Prefixes`].
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let id = Self(text.try_into().ok()?);
-        id.0[..4].iter().all(u8::is_ascii_uppercase).then_some(())?;
-        let bits = decode(&id.0[4..])?;
+        let text: [u8; ID_LEN] = text.try_into().ok()?;
+        text[..4].iter().all(u8::is_ascii_uppercase).then_some(())?;
+        let bits = decode(&text[4..])?;
         read_fields(bits)?;
-        Some(id)
+        Some(Self { text, bits })
     }
 
     /// The id with these fields, its tag made with the tag key of the generation.
@@ -272,44 +276,54 @@ impl AccessKeyId {
         let bits = fields.untagged_bits();
         let (_, shift) = fields.layout().tag_place();
         let tagged = bits | u128::from(tag_key.tag(prefix, bits, fields.layout())) << shift;
-        let mut id = [0; ID_LEN];
-        id[..4].copy_from_slice(&prefix.0);
-        id[4..].copy_from_slice(base32::encode(Alphabet::Rfc4648 { padding: false }, &bytes_of(tagged)).as_bytes());
-        Self(id)
+        let mut text = [0; ID_LEN];
+        text[..4].copy_from_slice(&prefix.0);
+        text[4..].copy_from_slice(base32::encode(Alphabet::Rfc4648 { padding: false }, &bytes_of(tagged)).as_bytes());
+        Self { text, bits: tagged }
     }
 
     /// The 20 ASCII characters.
     pub fn as_bytes(&self) -> &[u8; ID_LEN] {
-        &self.0
+        &self.text
     }
 
     /// The 20 ASCII characters.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("an id is ASCII")
+        std::str::from_utf8(&self.text).expect("an id is ASCII")
     }
 
     /// The first four letters.
     pub fn prefix(&self) -> Prefix {
-        Prefix([self.0[0], self.0[1], self.0[2], self.0[3]])
+        Prefix([self.text[0], self.text[1], self.text[2], self.text[3]])
     }
 
     /// What its bits say.
     pub fn fields(&self) -> Fields {
-        read_fields(self.bits()).expect("an id is parsed before it is built")
+        read_fields(self.bits).expect("an id is parsed before it is built")
     }
 
     /// Whether the tag is the one that the generation's tag key makes. A filter, not a security boundary.
     pub fn has_tag_of(&self, tag_key: &TagKey) -> bool {
-        let bits = self.bits();
+        let bits = self.bits;
         let layout = self.fields().layout();
         let (width, shift) = layout.tag_place();
         let mask = ((1u128 << width) - 1) << shift;
         let given = ((bits & mask) >> shift) as u32;
         given == tag_key.tag(self.prefix(), bits & !mask, layout)
     }
+}
 
-    fn bits(&self) -> u128 {
-        decode(&self.0[4..]).expect("an id is parsed before it is built")
+impl PartialEq for AccessKeyId {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for AccessKeyId {}
+
+impl std::hash::Hash for AccessKeyId {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
     }
 }
 

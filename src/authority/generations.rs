@@ -77,15 +77,21 @@ impl Generations {
         }
     }
 
+    /// Whether the generation of an id lives: the part of [`Generations::filter`] that can change with time.
+    pub fn is_live(&self, id: &AccessKeyId) -> Result<(), NotOurs> {
+        let live = self.0.get(&id.fields().generation()).ok_or(NotOurs::UnknownGeneration)?;
+        if live.row.state == GenerationState::Closed { Err(NotOurs::ClosedGeneration) } else { Ok(()) }
+    }
+
     /// Whether an id can be one of ours: its generation lives, its tag is right, its account is in range.
     pub fn filter(&self, id: &AccessKeyId) -> Filtered {
+        if let Err(why) = self.is_live(id) {
+            return Filtered::NotOurs(why);
+        }
         let fields = id.fields();
         let Some(live) = self.0.get(&fields.generation()) else {
             return Filtered::NotOurs(NotOurs::UnknownGeneration);
         };
-        if live.row.state == GenerationState::Closed {
-            return Filtered::NotOurs(NotOurs::ClosedGeneration);
-        }
         let Some(tag_key) = &live.tag_key else { return Filtered::Unknown(fields.generation()) };
         if !id.has_tag_of(tag_key) {
             return Filtered::NotOurs(NotOurs::Tag);

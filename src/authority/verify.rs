@@ -92,6 +92,8 @@ impl Authority {
         let request = SignedRequest::parse(head).map_err(NotAccepted::Refused)?;
         // 2. The id: prefix, layout, tag, share; its generation is live.
         let id = self.our_id(&request)?;
+        let at_hand = self.principals.at_hand(&id);
+        self.filter(&id, at_hand.is_some())?;
         // 3. The deny list, if it is fresh enough.
         self.not_denied(&id, now)?;
         // 4. Scope and time.
@@ -99,7 +101,7 @@ impl Authority {
         // 5. The canonical request, hashed; the signed headers are complete.
         let string_to_sign = scoped.string_to_sign(body).map_err(not_signable)?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
-        let key = self.known_key(&id).await?;
+        let key = self.known_key(&id, at_hand).await?;
         let name = key_name(id, string_to_sign.scope());
         let found = self.signing_key(&name, string_to_sign.scope()).await?;
         // 7. The comparison, in constant time.
@@ -124,12 +126,23 @@ impl Authority {
             }
             None => return Err(unknown()),
         }
-        match self.generations().filter(&id) {
-            Filtered::Ours => Ok(id),
+        Ok(id)
+    }
+
+    /// Refuses an id that was never ours before anybody is asked about it. The tag and share of an id never change, so one
+    /// whose row is at hand needs no second look at them.
+    fn filter(&self, id: &AccessKeyId, is_known: bool) -> Result<(), NotAccepted> {
+        let generations = self.generations();
+        let filtered = match is_known {
+            true => generations.is_live(id).map_or_else(Filtered::NotOurs, |()| Filtered::Ours),
+            false => generations.filter(id),
+        };
+        match filtered {
+            Filtered::Ours => Ok(()),
             Filtered::Unknown(generation) => Err(undecided(CannotDecide::NoTagKey(generation))),
             Filtered::NotOurs(why) => {
-                self.log_refused_id(&id, &why);
-                Err(unknown())
+                self.log_refused_id(id, &why);
+                Err(NotAccepted::Refused(Refusal::UnknownAccessKeyId(id.to_string())))
             }
         }
     }
@@ -144,8 +157,8 @@ impl Authority {
     }
 
     /// The row of a key that was issued. One that nobody issued is refused before the HSM is asked.
-    async fn known_key(&self, id: &AccessKeyId) -> Result<Arc<KeyRow>, NotAccepted> {
-        let row = match self.principals.at_hand(id) {
+    async fn known_key(&self, id: &AccessKeyId, at_hand: Option<Arc<KeyRow>>) -> Result<Arc<KeyRow>, NotAccepted> {
+        let row = match at_hand {
             Some(row) => row,
             None => self.principals.read(id, &self.registry).await.map_err(undecided)?.ok_or_else(|| {
                 self.log_refused_id(id, &"its tag is right, but the registry has no such active key");
