@@ -18,7 +18,8 @@ use rederive::authority::Authority;
 use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, RpcDoor, Verifier, VerifyCall,
+    Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor, Verifier,
+    VerifyCall,
 };
 use rederive::sigv4::{Body, Expectation, PayloadStatus, Regions, RequestHead};
 use rederive::site::Site;
@@ -189,7 +190,7 @@ fn serve<A: Verifier + Readiness>(runtime: &tokio::runtime::Runtime, authority: 
     let door = runtime.block_on(Door::bind(any, None, &Limits::default())).expect("a free port");
     let address = door.address();
     let callers = Callers::new(config).expect("no callers");
-    let handler = RpcDoor::new(authority, callers, Arc::new(Metrics::new(Vec::new)), &Limits::default());
+    let handler = RpcDoor::new(authority, callers, Arc::new(Metrics::new(Readings::default)), &Limits::default());
     runtime.spawn(door.serve("bench", handler, std::future::pending()));
     address
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,7 +14,7 @@ use crate::api::ApiDoor;
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::http::{BindError, Door, TlsError, server_config};
-use crate::rpc::{CallerError, Callers, Metrics, RpcDoor};
+use crate::rpc::{CallerError, Callers, Metrics, Readings, RpcDoor};
 
 /// How long the worker may take to drain after the doors have.
 const WORKER_DRAIN: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Node {
         supervisor: JoinHandle<()>,
     ) -> Result<Self, NodeError> {
         let (api, rpc, limits) = (&config.api, &config.rpc, &config.limits);
-        let metrics = Arc::new(Metrics::new(hsm_requests(authority.clone())));
+        let metrics = Arc::new(Metrics::new(readings(authority.clone())));
         let callers = Callers::new(config)?;
         let api_tls = tls(&api.tls_cert, &api.tls_key, &None)?;
         let rpc_tls = tls(&rpc.tls_cert, &rpc.tls_key, &rpc.client_ca)?;
@@ -153,15 +153,21 @@ fn url(door: &Door) -> String {
     format!("{}://{}", if door.is_tls() { "https" } else { "http" }, door.address())
 }
 
-fn hsm_requests(authority: Arc<Authority>) -> impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static {
+fn readings(authority: Arc<Authority>) -> impl Fn() -> Readings + Send + Sync + 'static {
     move || {
         let counts = authority.hsm().counts();
-        let kinds = [
-            ("signing_key", &counts.signing_key),
-            ("tag_key", &counts.tag_key),
-            ("check", &counts.check),
-            ("issue", &counts.issue),
-        ];
-        kinds.into_iter().map(|(kind, count)| (kind, count.load(Ordering::Relaxed))).collect()
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now = authority.clock().now();
+        Readings {
+            hsm_requests: vec![
+                ("signing_key", count(&counts.signing_key)),
+                ("tag_key", count(&counts.tag_key)),
+                ("check", count(&counts.check)),
+                ("issue", count(&counts.issue)),
+            ],
+            hsm_worker_starts: count(&counts.starts),
+            deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),
+            clock_trusted: now.is_ok(),
+        }
     }
 }

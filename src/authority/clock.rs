@@ -46,11 +46,6 @@ impl Clock {
         self.at(sample())
     }
 
-    /// Whether the clock is trusted, as the readiness of the node tells it.
-    pub fn is_trusted(&self) -> bool {
-        self.now().is_ok()
-    }
-
     /// Trusts the wall clock as it is now, because an operator says so.
     pub fn trust_again(&self) {
         *self.lock() = Reference::of(sample());

@@ -46,9 +46,9 @@ impl DenyList {
         }
     }
 
-    /// Every change up to this time was taken in.
+    /// Every change up to this time was taken in. The time may lie before the last one, when the clock was set right.
     pub fn is_current_at(&self, at: i64) {
-        self.as_of.fetch_max(at, Ordering::AcqRel);
+        self.as_of.store(at, Ordering::Release);
     }
 
     /// Up to when it is known, in seconds since 1970.

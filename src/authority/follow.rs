@@ -58,6 +58,7 @@ impl Authority {
             uses: Uses::default(),
             followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
             draining: std::sync::atomic::AtomicBool::new(false),
+            checked: std::sync::Mutex::new(None),
             registry,
             policy,
         });
@@ -136,7 +137,8 @@ impl Authority {
         for generation in self.generations().without_tag_key() {
             match self.hsm.tag_key(generation).await {
                 Ok(tag_key) => self.change_generations(|generations| generations.set_tag_key(generation, tag_key)),
-                Err(error) => tracing::warn!(%generation, %error, "no tag key yet"),
+                // The worker's own state is told by its supervisor, once.
+                Err(error) => tracing::debug!(%generation, %error, "no tag key yet"),
             }
         }
     }
@@ -161,11 +163,10 @@ async fn write_uses_forever(authority: Arc<Authority>) {
 /// Keeps the token's sessions from idling, and finds a token that answers wrongly before a request does.
 async fn check_forever(authority: Arc<Authority>) {
     let mut ticks = every(CHECK);
+    authority.hsm.settled().await;
     loop {
         ticks.tick().await;
-        if let Err(reason) = authority.check_worker().await {
-            tracing::error!(reason, "the HSM worker failed its check");
-        }
+        authority.check().await;
     }
 }
 

@@ -9,6 +9,9 @@ use rederive_hsm::pkcs11::hex;
 
 use crate::registry::{GenerationRow, GenerationState};
 
+/// How long a new generation is known before keys are made in it, in seconds: many times what a node takes to hear of it.
+const ANNOUNCE: i64 = 3;
+
 /// Why an id cannot be one of ours. All of these look the same from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotOurs {
@@ -102,11 +105,23 @@ impl Generations {
         }
     }
 
-    /// The generation that new keys of an account are made in: the newest issuing one that is good for it.
-    pub fn issuing_for(&self, account: Account) -> Option<Generation> {
-        let good =
-            |live: &&Live| live.row.state == GenerationState::Issuing && live.row.shares.contains(&share(account));
-        self.0.values().rev().find(good).map(|live| live.row.number)
+    /// The generation that new keys of an account are made in: the newest issuing one that is good for it and that every
+    /// node must have heard of by now. Without one that old, the first: nobody can know keys of another then.
+    pub fn issuing_for(&self, account: Account, now: i64) -> Option<Generation> {
+        let announced = |live: &&Live| now - live.row.created_at >= ANNOUNCE;
+        let newest = self.issuing(account).rev().find(announced).map(|live| live.row.number);
+        newest.or_else(|| self.first_issuing_for(account))
+    }
+
+    /// The first issuing generation that is good for an account.
+    pub fn first_issuing_for(&self, account: Account) -> Option<Generation> {
+        self.issuing(account).next().map(|live| live.row.number)
+    }
+
+    fn issuing(&self, account: Account) -> impl DoubleEndedIterator<Item = &Live> {
+        let share = share(account);
+        let good = move |live: &&Live| live.row.state == GenerationState::Issuing && live.row.shares.contains(&share);
+        self.0.values().filter(good)
     }
 
     /// What a worker is told of them. Closed ones it never hears of.

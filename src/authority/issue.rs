@@ -1,6 +1,6 @@
 //! Issuing keys and denying them: first the registry, then memory, then the answer.
 
-use rederive_hsm::access_key_id::{AccessKeyId, Account, Layout};
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation, Layout};
 use rederive_hsm::client::Unavailable;
 use rederive_hsm::secret::SecretAccessKey;
 use sha2::{Digest, Sha256};
@@ -54,8 +54,9 @@ impl Authority {
         request: Option<(AccessKeyId, UsedSignature)>,
         now: i64,
     ) -> Result<Issued, IssueError> {
+        let generation = self.generations().issuing_for(owner.account, now).ok_or(IssueError::NoGeneration)?;
         for _ in 0..ATTEMPTS {
-            let (id, secret) = self.derive_new(owner.account, random_nonce()?).await?;
+            let (id, secret) = self.derive_new(generation, owner.account, random_nonce()?).await?;
             let (created_by, signature) = request.unzip();
             let quota = self.policy.keys_per_user;
             let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, at: now };
@@ -68,10 +69,11 @@ impl Authority {
         Err(IssueError::NoFreeId)
     }
 
-    /// The root key of `dev`, made with a fixed nonce: the same pair at each start, derived anew.
+    /// The root key of `dev`, made with a fixed nonce in the first generation: the same pair at each start, derived anew.
     pub async fn fixed_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
         let nonce = Sha256::digest(b"rederive dev root key").into();
-        let (id, secret) = self.derive_new(account, nonce).await?;
+        let generation = self.generations().first_issuing_for(account).ok_or(IssueError::NoGeneration)?;
+        let (id, secret) = self.derive_new(generation, account, nonce).await?;
         let owner = Owner { account, user_id: None };
         match self.registry.key(&id).await? {
             Some(row) if row.owner() == owner => {}
@@ -107,11 +109,11 @@ impl Authority {
     /// A new id and its secret from the worker. R is set where the layout always needs the row.
     async fn derive_new(
         &self,
+        generation: Generation,
         account: Account,
         nonce: [u8; 32],
-    ) -> Result<(AccessKeyId, SecretAccessKey), IssueError> {
-        let generation = self.generations().issuing_for(account).ok_or(IssueError::NoGeneration)?;
-        Ok(self.hsm.issue(generation, account, self.layout == Layout::Opaque, nonce).await?)
+    ) -> Result<(AccessKeyId, SecretAccessKey), Unavailable> {
+        self.hsm.issue(generation, account, self.layout == Layout::Opaque, nonce).await
     }
 }
 

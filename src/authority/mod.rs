@@ -21,7 +21,7 @@ pub use issue::{IssueError, Issued, RootKey};
 pub use verify::{Accepted, CannotDecide, NotAccepted};
 
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rederive_hsm::access_key_id::{AccessKeyId, Layout, Prefixes};
 use rederive_hsm::client::{Hsm, Status};
@@ -34,6 +34,9 @@ use last_used::Uses;
 use principals::Principals;
 use regions::Regions;
 use signing_keys::SigningKeys;
+
+/// How long a check of the worker says something about it.
+const CHECK_IS_GOOD_FOR: Duration = Duration::from_secs(10);
 
 /// How a node decides.
 #[derive(Clone, Debug)]
@@ -79,6 +82,8 @@ pub struct Authority {
     uses: Uses,
     followed: tokio::sync::Mutex<Followed>,
     draining: std::sync::atomic::AtomicBool,
+    /// When the token last computed the check value that was recorded.
+    checked: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Authority {
@@ -112,20 +117,22 @@ impl Authority {
         self.draining.store(true, std::sync::atomic::Ordering::Release);
     }
 
-    /// What keeps this node from deciding, if anything does.
+    /// What keeps this node from deciding, if anything does; why is for the log. Costs the HSM nothing.
     pub async fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
         if self.draining.load(std::sync::atomic::Ordering::Acquire) {
             troubles.push("draining: this node is about to end".into());
         }
         match self.hsm.status() {
-            Status::Ready => troubles.extend(self.check_worker().await.err()),
+            Status::Ready if self.was_checked_lately() => {}
+            Status::Ready => troubles.push("the HSM has not passed a check within 10 s".into()),
             Status::Starting => troubles.push("the HSM worker is starting".into()),
-            Status::Down(reason) | Status::Latched(reason) => {
-                troubles.push(format!("the HSM worker is down: {reason}"))
-            }
+            Status::Down(_) | Status::Latched(_) => troubles.push("the HSM worker is down".into()),
         }
-        troubles.extend(self.registry.last_change().await.err().map(|error| error.to_string()));
+        if let Err(error) = self.registry.last_change().await {
+            tracing::error!(%error, "the registry failed its check");
+            troubles.push("the registry cannot answer".into());
+        }
         match self.clock.now() {
             Ok(now) => {
                 let stale = self.denied.check_fresh(now, self.policy.max_staleness);
@@ -157,7 +164,19 @@ impl Authority {
         change(Arc::make_mut(&mut shared));
     }
 
-    /// Whether the token computes the check value that was recorded for a generation.
+    /// Makes the token compute the check value that was recorded for a generation.
+    pub async fn check(&self) {
+        match self.check_worker().await {
+            Ok(()) => *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now()),
+            Err(reason) => tracing::error!(reason, "the HSM worker failed its check"),
+        }
+    }
+
+    fn was_checked_lately(&self) -> bool {
+        let checked = *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        checked.is_some_and(|at| at.elapsed() < CHECK_IS_GOOD_FOR)
+    }
+
     async fn check_worker(&self) -> Result<(), String> {
         let generations = self.generations();
         let Some(row) = generations.any_live() else { return Err("there is no generation: create one".into()) };

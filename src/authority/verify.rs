@@ -103,7 +103,7 @@ impl Authority {
         // 6. The key's row and its signing key: at hand, else from registry and worker.
         let key = self.known_key(&id, at_hand).await?;
         let name = key_name(id, string_to_sign.scope());
-        let found = self.signing_key(&name, string_to_sign.scope()).await?;
+        let found = self.signing_key(&name, string_to_sign.scope(), now).await?;
         // 7. The comparison, in constant time.
         let verified = string_to_sign.verify(&found.key).map_err(NotAccepted::Refused)?;
         let waited = found.waited;
@@ -171,11 +171,11 @@ impl Authority {
         }
     }
 
-    async fn signing_key(&self, name: &KeyName, scope: CredentialScope<'_>) -> Result<Found, NotAccepted> {
+    async fn signing_key(&self, name: &KeyName, scope: CredentialScope<'_>, now: i64) -> Result<Found, NotAccepted> {
         if let Some(found) = self.signing_keys.at_hand(name) {
             return Ok(found);
         }
-        if is_global(scope.service()) && !self.regions.admit(name.id, name.date, name.region) {
+        if is_global(scope.service()) && !self.regions.admit(name.id, name.date, name.region, now) {
             return Err(NotAccepted::Refused(Refusal::TooManyRegions { limit: REGIONS_A_DAY }));
         }
         let fetch = self.hsm.signing_key(name.id, name.date, scope.region(), scope.service());

@@ -156,7 +156,7 @@ async fn set_up(site: &Site, state: &Path) -> Result<Registry, Failure> {
     let (registry, _) = site.open_registry().await?;
     if registry.generations().await?.is_empty() {
         std::fs::remove_dir_all(&tokens)?;
-        std::fs::create_dir(&tokens)?;
+        Store::prepare(state)?;
         site.administrate(&AdminRequest::Initialise { token: site.token_config()? })?;
         generation::make(site, &registry, KeyClass::Strict).await?;
     }
@@ -178,6 +178,7 @@ async fn root_key(node: &Node) -> Result<RootKey, Failure> {
         Status::Starting => return Err("the HSM worker did not start".into()),
     }
     node.authority().ask_for_tag_keys().await;
+    node.authority().check().await;
     Ok(node.authority().fixed_root_key(account(), now()).await?)
 }
 

@@ -35,7 +35,15 @@ pub struct Explain {
 }
 
 impl Explain {
+    /// Gives the exit status 2 for whatever keeps it from a verdict: 1 says that the request is refused.
     pub fn run(self) -> Result<ExitCode, Failure> {
+        self.judge().or_else(|failure| {
+            eprintln!("rederive: {failure}");
+            Ok(ExitCode::from(2))
+        })
+    }
+
+    fn judge(self) -> Result<ExitCode, Failure> {
         let request = read(&self.request)?;
         let secret = self.secret_file.as_deref().map(read_secret).transpose()?;
         let options = ExplainOptions {

@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -29,6 +30,19 @@ struct Waited {
     hsm: &'static str,
 }
 
+/// What is read off the node at each scrape.
+#[derive(Debug, Default)]
+pub struct Readings {
+    /// Requests sent to HSM workers, by kind.
+    pub hsm_requests: Vec<(&'static str, u64)>,
+    /// Workers started, the first included.
+    pub hsm_worker_starts: u64,
+    /// How old the knowledge of denials is, in seconds.
+    pub deny_list_age: i64,
+    /// Whether the clock is trusted.
+    pub clock_trusted: bool,
+}
+
 /// What a node counts.
 #[derive(Debug)]
 pub struct Metrics {
@@ -39,8 +53,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// `hsm_requests` tells how many requests of each kind were sent to workers; it is asked at each scrape.
-    pub fn new(hsm_requests: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static) -> Self {
+    /// `read` is asked at each scrape.
+    pub fn new(read: impl Fn() -> Readings + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("rederive");
         let verdicts = Family::default();
         registry.register("verify", "Verified requests by decision and error code", verdicts.clone());
@@ -50,7 +64,7 @@ impl Metrics {
         let (with_hsm, without_hsm) = (histogram("yes"), histogram("no"));
         let help = "Time of a verification, by whether it waited for the HSM";
         registry.register("verify_seconds", help, seconds);
-        registry.register_collector(Box::new(HsmRequests(hsm_requests)));
+        registry.register_collector(Box::new(Reader(read)));
         Self { registry, verdicts, with_hsm, without_hsm }
     }
 
@@ -69,24 +83,33 @@ impl Metrics {
     }
 }
 
-/// Counters that the worker's clients keep, read at each scrape.
-struct HsmRequests<F>(F);
+/// Reads the node at each scrape.
+struct Reader<F>(F);
 
-impl<F> std::fmt::Debug for HsmRequests<F> {
+impl<F> std::fmt::Debug for Reader<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HsmRequests")
+        f.write_str("Reader")
     }
 }
 
-impl<F: Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static> Collector for HsmRequests<F> {
+impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let help = "Requests sent to HSM workers by kind";
         let mut family = encoder.encode_descriptor("hsm_requests", help, None, MetricType::Counter)?;
-        for (kind, count) in (self.0)() {
+        let readings = (self.0)();
+        for (kind, count) in readings.hsm_requests {
             let counter = ConstCounter::new(count);
             counter.encode(family.encode_family(&[("kind", kind)])?)?;
         }
-        Ok(())
+        let help = "HSM workers started, the first included";
+        let starts = ConstCounter::new(readings.hsm_worker_starts);
+        starts.encode(encoder.encode_descriptor("hsm_worker_starts", help, None, MetricType::Counter)?)?;
+        let help = "Age of what is known of denials, in seconds";
+        let age = ConstGauge::new(readings.deny_list_age);
+        age.encode(encoder.encode_descriptor("deny_list_age_seconds", help, None, MetricType::Gauge)?)?;
+        let help = "1 while the clock is trusted, 0 after a jump";
+        let trusted = ConstGauge::new(i64::from(readings.clock_trusted));
+        trusted.encode(encoder.encode_descriptor("clock_trusted", help, None, MetricType::Gauge)?)
     }
 }
 
@@ -96,7 +119,7 @@ mod tests {
 
     #[test]
     fn verdicts_are_counted_by_code_and_by_wait() {
-        let metrics = Metrics::new(Vec::new);
+        let metrics = Metrics::new(Readings::default);
         metrics.verified("accept", "", Duration::from_micros(30), false);
         metrics.verified("accept", "", Duration::from_millis(30), true);
         metrics.verified("refuse", "SignatureDoesNotMatch", Duration::from_micros(3), false);

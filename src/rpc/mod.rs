@@ -18,7 +18,7 @@ pub use call::{MAX_BODY, VerifyCall};
 pub use callers::{CallerError, Callers, Grants};
 pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource};
 pub use door::RpcDoor;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Readings};
 pub use verifier::{Readiness, Verifier};
 
 /// The messages, the service and a client of `proto/rederive/v1/verifier.proto`.

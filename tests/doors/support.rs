@@ -12,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use rederive::config::Config;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, RpcDoor, Verifier,
-    VerifyCall,
+    Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor,
+    Verifier, VerifyCall,
 };
 use rederive::sigv4::{Body, PayloadStatus, RequestHead};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -145,7 +145,8 @@ impl Served {
 /// A door for services with a made-up authority.
 pub async fn rpc(config: &Config) -> (Served, Arc<MadeUp>) {
     let authority = Arc::new(MadeUp::default());
-    let metrics = Metrics::new(|| vec![("signing_key", 7), ("check", 2)]);
+    let metrics =
+        Metrics::new(|| Readings { hsm_requests: vec![("signing_key", 7), ("check", 2)], ..Readings::default() });
     let callers = Callers::new(config).unwrap_or_else(|error| panic!("{error}"));
     let door = RpcDoor::new(authority.clone(), callers, Arc::new(metrics), &config.limits);
     (Served::start(config, door).await, authority)

@@ -26,9 +26,22 @@ pub(super) enum Ended {
     Ordered(Option<Order>),
 }
 
-/// Who waits for the answer with a number, and since when.
-type Callers = HashMap<u64, (Instant, oneshot::Sender<Result<Answer, String>>)>;
 type Waiting = Mutex<Callers>;
+
+/// Who waits for answers, and whether answers come.
+struct Callers {
+    /// By the number of the request: since when, and whom to tell.
+    by_number: HashMap<u64, (Instant, oneshot::Sender<Result<Answer, String>>)>,
+    last_answer: Instant,
+}
+
+impl Callers {
+    /// Whether somebody has waited for longer than the deadline, and in that time no answer came to anybody. A token that
+    /// is slow under a burst is not hung: those who wait too long are told by their own clocks.
+    fn wait_in_vain(&self, deadline: Duration) -> bool {
+        self.last_answer.elapsed() > deadline && self.by_number.values().any(|(since, _)| since.elapsed() > deadline)
+    }
+}
 
 /// Passes calls to the worker and answers back until one of the ends is reached. Dropping the future drops the
 /// connection, and every call that waits on it learns so.
@@ -39,7 +52,7 @@ pub(super) async fn run(
     deadline: Duration,
     counts: &Counts,
 ) -> Ended {
-    let waiting = Waiting::default();
+    let waiting = Waiting::new(Callers { by_number: HashMap::new(), last_answer: Instant::now() });
     let (input, output) = socket.split();
     tokio::select! {
         ended = write_calls(output, calls, orders, &waiting, counts) => ended,
@@ -77,7 +90,7 @@ async fn write_calls(
             let body = call.request.encode(number);
             frames.extend_from_slice(&wire::length_prefix(&body));
             frames.extend_from_slice(&body);
-            lock(waiting).insert(number, (Instant::now(), call.answer));
+            lock(waiting).by_number.insert(number, (Instant::now(), call.answer));
         }
         if let Err(error) = output.write_all(&frames).await {
             return Ended::Lost(error.to_string());
@@ -87,7 +100,7 @@ async fn write_calls(
 
 /// Waits until no request is on its way. The deadline of each bounds the wait.
 async fn all_answered(waiting: &Waiting) {
-    while !lock(waiting).is_empty() {
+    while !lock(waiting).by_number.is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -121,7 +134,12 @@ fn deliver(bytes: &mut [u8], waiting: &Waiting) -> Result<usize, wire::Malformed
         let length = wire::body_length(*prefix)?;
         let Some(body) = rest.get_mut(..length) else { break };
         let (number, answer) = Answer::decode(body)?;
-        if let Some((_, caller)) = lock(waiting).remove(&number) {
+        let caller = {
+            let mut callers = lock(waiting);
+            callers.last_answer = Instant::now();
+            callers.by_number.remove(&number)
+        };
+        if let Some((_, caller)) = caller {
             let _ = caller.send(Ok(answer));
         }
         used += wire::LENGTH_BYTES + length;
@@ -129,7 +147,7 @@ fn deliver(bytes: &mut [u8], waiting: &Waiting) -> Result<usize, wire::Malformed
     Ok(used)
 }
 
-/// Ends when a request has waited too long. The worker answers in turn, so the oldest one tells of all.
+/// Ends when the worker hangs: somebody waits for longer than the deadline, and no answers come.
 ///
 /// When it is this process that was held up, the answers may be here and not yet read: the next look decides.
 async fn watch_deadline(deadline: Duration, waiting: &Waiting) -> Ended {
@@ -137,7 +155,7 @@ async fn watch_deadline(deadline: Duration, waiting: &Waiting) -> Ended {
         let since = Instant::now();
         tokio::time::sleep(deadline / 4).await;
         let held_up = since.elapsed() > deadline / 2;
-        if !held_up && lock(waiting).values().any(|(since, _)| since.elapsed() > deadline) {
+        if !held_up && lock(waiting).wait_in_vain(deadline) {
             return Ended::Hung;
         }
     }

@@ -116,10 +116,10 @@ impl Hsm {
         self.status.borrow().clone()
     }
 
-    /// Waits until the worker is ready, or is latched.
+    /// Waits until it shows how the first start went: ready, or why not.
     pub async fn settled(&self) -> Status {
         let mut status = self.status.clone();
-        let settled = status.wait_for(|status| matches!(status, Status::Ready | Status::Latched(_))).await;
+        let settled = status.wait_for(|status| *status != Status::Starting).await;
         settled.map_or_else(|_| Status::Down("its supervisor has ended".into()), |status| status.clone())
     }
 
