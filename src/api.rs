@@ -15,7 +15,7 @@ use crate::rpc::Metrics;
 use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedRequest};
 
 /// The most bytes of a body: far above any call of these APIs.
-const MAX_BODY: usize = 256 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The handler of the door for users.
@@ -152,6 +152,9 @@ fn caller(request: &Whole, accepted: &Accepted<'_>, id: &RequestId) -> Caller {
 }
 
 impl Handler for ApiDoor {
+    /// Few, for each may hold a body before anybody knows who sends it; stock clients have one.
+    const STREAMS: u32 = 16;
+
     async fn handle(&self, request: Request, context: Context) -> Response {
         let answer = self.serve(request, &context.request_id).await;
         response(answer, &context)

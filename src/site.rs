@@ -21,6 +21,8 @@ const THIS_BINARY: &str = "/proc/self/exe";
 const SIGNING_KEYS_PER_SECOND: u32 = 200_000;
 /// New keys a second at the most.
 const ISSUES_PER_SECOND: u32 = 5_000;
+/// New keys a day at the most for one account: far above what people do, far below the 2^20 ids that an account has.
+const ISSUES_PER_ACCOUNT_A_DAY: u32 = 20_000;
 
 /// What keeps a configuration from becoming a node.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -151,6 +153,7 @@ impl Site {
             regions: verify.regions.to_list(),
             signing_keys_per_second: SIGNING_KEYS_PER_SECOND,
             issues_per_second: ISSUES_PER_SECOND,
+            issues_per_account_a_day: ISSUES_PER_ACCOUNT_A_DAY,
         }
     }
 }

@@ -138,6 +138,9 @@ pub struct Rights {
     pub signing_keys_per_second: u32,
     /// New keys a second at the most.
     pub issues_per_second: u32,
+    /// New keys a day at the most for one account. It bounds how soon somebody who asks for keys over and over is given the
+    /// secret of an id that exists: in the layout `account` an account has 2^20 ids in a generation.
+    pub issues_per_account_a_day: u32,
 }
 
 /// Whether a list of names, `*` meaning any, holds a name.

@@ -58,6 +58,7 @@ fn config() -> WorkerConfig {
             presigned: vec!["s3".into()],
             signing_keys_per_second: 3,
             issues_per_second: 2,
+            issues_per_account_a_day: 3,
         },
         prefixes: PrefixConfig::default(),
         layout: LayoutName::Account,
@@ -147,6 +148,9 @@ fn caps_hold_within_a_second_and_open_in_the_next() {
     assert_eq!(ask(NOON), [true, true, true, false, false]);
     assert_eq!(ask(NOON + 1), [true, true, true, false, false]);
     assert!(rules.allow(&issue(0), Now(NOON + 1)).is_ok(), "another cap");
+    let issued = |from| (from..from + 10).filter(|second| rules.allow(&issue(0), Now(*second)).is_ok()).count();
+    assert_eq!(issued(NOON + 2), 2, "three a day for one account, of which one is used");
+    assert_eq!(issued(NOON + 86_400), 3, "the next day");
 }
 
 #[test]

@@ -95,6 +95,7 @@ impl Authority {
         let at_hand = self.principals.at_hand(&id);
         self.filter(&id, at_hand.is_some())?;
         // 3. The deny list, if it is fresh enough.
+        let deny_list_as_of = self.denied.as_of();
         self.not_denied(&id, now)?;
         // 4. Scope and time.
         let scoped = request.check_scope_and_time(expectation, now).map_err(NotAccepted::Refused)?;
@@ -104,12 +105,13 @@ impl Authority {
         let key = self.known_key(&id, at_hand).await?;
         let name = key_name(id, string_to_sign.scope());
         let found = self.signing_key(&name, string_to_sign.scope(), now).await?;
-        // 7. The comparison, in constant time.
+        // 7. The comparison, in constant time; and whether the key was denied while the registry and the HSM were waited for.
+        self.not_denied(&id, now)?;
         let verified = string_to_sign.verify(&found.key).map_err(NotAccepted::Refused)?;
         let waited = found.waited;
         self.signing_keys.matched(&name, found);
         self.uses.note(id, now, expectation.service, string_to_sign.scope().region());
-        Ok(Accepted { verified, key, deny_list_as_of: self.denied.as_of(), waited })
+        Ok(Accepted { verified, key, deny_list_as_of, waited })
     }
 
     fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use rederive::site::Failure;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A derived-secret authority: issues AWS-style access keys and verifies AWS-signed requests, and stores no secret.
 #[derive(Parser)]
@@ -68,8 +69,13 @@ pub fn run(cli: Cli) -> ExitCode {
     })
 }
 
-/// Runs a command's asynchronous part.
+/// Runs a command's asynchronous part, with as many open files as the system lets it have: both doors and the worker share
+/// them.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let files = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
+        tracing::warn!(%error, "cannot raise the number of open files");
+    }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ impl<H: Handler> Connections<H> {
         closing: watch::Receiver<bool>,
     ) -> Self {
         let head_timeout = Duration::from_millis(limits.head_timeout_ms);
-        Self { name, handler, http: http(head_timeout), head_timeout, tls, closing }
+        Self { name, handler, http: http(head_timeout, H::STREAMS), head_timeout, tls, closing }
     }
 
     /// Serves one connection to its end. Whatever goes wrong with it is the client's affair, or the network's.
@@ -72,19 +72,23 @@ impl<H: Handler> Connections<H> {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let heard = Arc::new(AtomicBool::new(false));
+        let activity = Arc::new(Activity::default());
         let service = {
-            let (this, peer, heard) = (self.clone(), peer.clone(), heard.clone());
+            let (this, peer, activity) = (self.clone(), peer.clone(), activity.clone());
             service_fn(move |request| {
-                heard.store(true, Ordering::Relaxed);
-                let (this, peer) = (this.clone(), peer.clone());
-                async move { Ok::<_, std::convert::Infallible>(this.answer(request, peer).await) }
+                let (this, peer, busy) = (this.clone(), peer.clone(), activity.begin());
+                async move {
+                    let answer = this.answer(request, peer).await;
+                    drop(busy);
+                    Ok::<_, std::convert::Infallible>(answer)
+                }
             })
         };
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let mut closing = self.closing.clone();
-        let mut first_request = pin!(tokio::time::sleep(self.head_timeout));
-        let (mut draining, mut watching) = (false, true);
+        let mut looks = tokio::time::interval(self.head_timeout);
+        looks.tick().await;
+        let mut draining = false;
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -97,13 +101,9 @@ impl<H: Handler> Connections<H> {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // hyper times each head, but not the bytes before it knows whether they are HTTP/1 or 2.
-                () = first_request.as_mut(), if watching => {
-                    watching = false;
-                    if !heard.load(Ordering::Relaxed) {
-                        return;
-                    }
-                }
+                // hyper times each head of HTTP/1, but neither HTTP/2, nor bytes that are neither yet, nor a client that
+                // does not read its answers: a connection without a request in progress between two looks is closed.
+                _ = looks.tick() => if activity.was_idle() { return },
             }
         }
     }
@@ -124,7 +124,36 @@ impl<H: Handler> Connections<H> {
     }
 }
 
-fn http(head_timeout: Duration) -> Builder<TokioExecutor> {
+/// Whether a connection is of use: how many requests are in progress, and whether any was since the last look.
+#[derive(Default)]
+struct Activity {
+    in_progress: AtomicUsize,
+    seen: AtomicBool,
+}
+
+/// A request in progress, until dropped.
+struct Busy(Arc<Activity>);
+
+impl Activity {
+    fn begin(self: &Arc<Self>) -> Busy {
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        self.seen.store(true, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// Whether nothing was in progress since the last look.
+    fn was_idle(&self) -> bool {
+        !self.seen.swap(false, Ordering::Relaxed) && self.in_progress.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn http(head_timeout: Duration, streams: u32) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(MAX_HEAD);
     builder
@@ -132,7 +161,7 @@ fn http(head_timeout: Duration) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(head_timeout)
         .max_header_list_size(MAX_HEAD as u32)
-        .max_concurrent_streams(256);
+        .max_concurrent_streams(streams);
     builder
 }
 

@@ -59,6 +59,9 @@ pub struct Peer {
 
 /// What a door does with a request.
 pub trait Handler: Send + Sync + 'static {
+    /// Requests that an HTTP/2 connection may have open at a time.
+    const STREAMS: u32 = 256;
+
     /// Answers one request. A client that goes away drops this future where it stands: what must be finished once begun
     /// runs in a task of its own.
     fn handle(&self, request: Request, context: Context) -> impl Future<Output = Response> + Send;

@@ -88,6 +88,23 @@ impl Action {
         })
     }
 
+    /// Whether it changes anything.
+    pub fn changes(self) -> bool {
+        match self {
+            Self::CreateUser
+            | Self::DeleteUser
+            | Self::CreateAccessKey
+            | Self::UpdateAccessKey
+            | Self::DeleteAccessKey => true,
+            Self::GetUser
+            | Self::ListUsers
+            | Self::ListAccessKeys
+            | Self::GetAccessKeyLastUsed
+            | Self::GetCallerIdentity
+            | Self::GetAccessKeyInfo => false,
+        }
+    }
+
     /// Whether its answer holds a secret.
     pub fn gives_secret(self) -> bool {
         self == Self::CreateAccessKey

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::action::{Action, Service};
 use super::authorize::{Subject, authorize};
-use super::caller::Caller;
+use super::caller::{Caller, SignaturePlace};
 use super::error::ApiError;
 use super::office::KeyOffice;
 use super::parameters::Parameters;
@@ -34,10 +34,20 @@ pub async fn answer<O: KeyOffice>(
 ) -> Answer {
     let done = async {
         let action = Action::of(service, parameters)?;
+        not_by_url(action, caller)?;
         let body = dispatch(&Call { registry, office, caller, parameters, action, now }).await?;
         Ok(Answer { status: 200, body, holds_secret: action.gives_secret() })
     };
     done.await.unwrap_or_else(|error: ApiError| error.answer(service, &caller.request_id))
+}
+
+/// Nothing is changed by a presigned URL: it lies about in logs and histories, and is good for days.
+fn not_by_url(action: Action, caller: &Caller) -> Result<(), ApiError> {
+    if !action.changes() || caller.signed.place == SignaturePlace::Header {
+        return Ok(());
+    }
+    let text = format!("{} takes a request signed in its Authorization header, not a presigned URL", action.name());
+    Err(ApiError::sender(403, "AccessDenied", text))
 }
 
 impl ApiError {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::MasterKeys;
-use super::rate::Cap;
+use super::rate::{Cap, DailyCap};
 use crate::access_key_id::{AccessKeyId, Account, Generation, Layout, Lifetime, Prefixes, TagKey};
 use crate::config::{GenerationConfig, Rights, WorkerConfig, lists};
 use crate::derivation::{Purpose, subkey_message};
@@ -37,6 +37,7 @@ pub struct Rules {
     generations: HashMap<Generation, Live>,
     signing_keys: Mutex<Cap>,
     issues: Mutex<Cap>,
+    issues_by_account: Mutex<DailyCap>,
 }
 
 struct Live {
@@ -60,6 +61,7 @@ impl Rules {
             generations,
             signing_keys: Mutex::new(Cap::new("signing keys", config.rights.signing_keys_per_second)),
             issues: Mutex::new(Cap::new("new keys", config.rights.issues_per_second)),
+            issues_by_account: Mutex::new(DailyCap::new(config.rights.issues_per_account_a_day)),
             rights: config.rights.clone(),
         })
     }
@@ -75,7 +77,8 @@ impl Rules {
             Request::TagKey(generation) | Request::Check(generation) => self.live(*generation).map(|_| ()),
             Request::Issue { generation, account, .. } => {
                 self.allow_issue(*generation, *account)?;
-                take(&self.issues, now)
+                take(&self.issues, now)?;
+                self.issues_by_account.lock().map_err(|_| Reason::Rate)?.take(*account, now)
             }
         }
     }
