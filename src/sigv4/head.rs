@@ -2,17 +2,20 @@
 //!
 //! Everything borrows from the caller's bytes, and nothing is rewritten: what was signed is what arrived.
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 use smallvec::SmallVec;
 use thiserror::Error;
 
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
 
+/// The longest head any [`Limits`] can allow: places in it are kept in 16 bits.
+pub const MAX_HEAD_BYTES: usize = u16::MAX as usize;
+
 /// How large a request head may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the whole head: request line, header lines and the empty line.
+    /// Bytes of the whole head: request line, header lines and the empty line; at most [`MAX_HEAD_BYTES`].
     pub head_bytes: usize,
     /// Header lines, at most [`MAX_HEADERS`].
     pub headers: usize,
@@ -128,20 +131,26 @@ impl<'a> RequestHead<'a> {
     /// # Errors
     /// If it is over `limits`, or a line cannot be read.
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<(Self, usize), HeadError> {
-        let mut lines = Lines { bytes, at: 0, number: 0 };
-        let (method, target) = parse_request_line(lines.next().unwrap_or_default())?;
+        let line_end = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+        let (method, target) = parse_request_line(&bytes[..line_end])?;
         let mut builder = Builder::start(method, target, limits)?;
-        while let Some(line) = lines.next_folded() {
-            if lines.at > limits.head_bytes {
-                return Err(HeadError::TooLong { limit: limits.head_bytes });
+        let mut at = line_end;
+        let body = loop {
+            match &bytes[at..] {
+                [] => break at,
+                [b'\n', ..] => break at + 1,
+                [b'\r', b'\n', ..] => break at + 2,
+                rest => {
+                    let (header, length) = parse_header_line(rest).map_err(|why| bad_line(bytes, at, why))?;
+                    builder.push(header)?;
+                    at += length;
+                }
             }
-            if line.is_empty() {
-                break;
+            if at > builder.limits.head_bytes {
+                return Err(HeadError::TooLong { limit: builder.limits.head_bytes });
             }
-            let header = parse_header_line(line).map_err(|why| HeadError::HeaderLine { line: lines.number, why })?;
-            builder.push(header)?;
-        }
-        Ok((builder.head, lines.at))
+        };
+        Ok((builder.head, body))
     }
 
     /// The method, in the case it arrived in.
@@ -176,7 +185,9 @@ impl<'a> Builder<'a> {
             return Err(HeadError::EmptyTarget);
         }
         let head = RequestHead { method, target, headers: SmallVec::new() };
-        let mut builder = Self { head, limits: *limits, bytes: 0 };
+        let limits =
+            Limits { head_bytes: limits.head_bytes.min(MAX_HEAD_BYTES), headers: limits.headers.min(MAX_HEADERS) };
+        let mut builder = Self { head, limits, bytes: 0 };
         builder.count_bytes(method.len() + target.len() + " HTTP/1.1\r\n".len() + 1)?;
         Ok(builder)
     }
@@ -188,7 +199,7 @@ impl<'a> Builder<'a> {
     }
 
     fn push(&mut self, header: Header<'a>) -> Result<(), HeadError> {
-        let limit = self.limits.headers.min(MAX_HEADERS);
+        let limit = self.limits.headers;
         if self.head.headers.len() == limit {
             return Err(HeadError::TooManyHeaders { limit });
         }
@@ -197,75 +208,54 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The lines of a head, their ends cut off.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    number: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// A header line together with the lines folded under it: those that begin with a blank.
-    fn next_folded(&mut self) -> Option<&'a [u8]> {
-        let start = self.at;
-        let mut line = self.next()?;
-        while !line.is_empty() && matches!(self.bytes.get(self.at), Some(b' ' | b'\t')) {
-            self.next();
-            line = without_line_end(&self.bytes[start..self.at]);
-        }
-        Some(line)
-    }
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
-        self.at += length;
-        self.number += 1;
-        Some(without_line_end(&rest[..length]))
-    }
-}
-
-fn without_line_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
 /// `method SP target SP HTTP/x.y`. The target reaches from the first blank to the last: published requests have blanks
 /// in their path, and what they mean is beyond doubt.
 fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
     let bad = |why| HeadError::RequestLine { why };
+    let line = trim_blanks(line);
     let first = memchr(b' ', line).ok_or(bad("no blank after the method"))?;
-    let last =
-        memchr::memrchr(b' ', line).filter(|last| *last > first).ok_or(bad("no HTTP version after the target"))?;
+    let last = memrchr(b' ', line).filter(|last| *last > first).ok_or(bad("no HTTP version after the target"))?;
     match &line[last + 1..] {
         b"HTTP/1.1" | b"HTTP/1.0" | b"HTTP/2" | b"HTTP/2.0" | b"HTTP/3" => Ok((&line[..first], &line[first + 1..last])),
         _ => Err(bad("it does not end in an HTTP version")),
     }
 }
 
-fn parse_header_line(line: &[u8]) -> Result<Header<'_>, &'static str> {
-    let colon = memchr(b':', line).ok_or("no colon")?;
-    let (name, value) = (&line[..colon], trim_blanks(&line[colon + 1..]));
-    if !is_token(name) {
-        return Err(NAME_IS_NO_TOKEN);
+/// Reads the header line at the start of `text`, together with the lines folded under it, and tells its length.
+fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
+    let name = text.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(text.len());
+    if name == 0 || text.get(name) != Some(&b':') {
+        return Err(if memchr2(b':', b'\n', text).is_some_and(|at| text[at] == b':') {
+            NAME_IS_NO_TOKEN
+        } else {
+            "no colon"
+        });
     }
-    if memchr2(0, b'\r', value).is_some() && !is_cleanly_folded(value) {
-        return Err("its value holds a NUL byte or a lone CR");
-    }
-    Ok(Header { name, value })
+    let end = find_line_end(text, name + 1)?;
+    let value = trim_blanks(&text[name + 1..end]);
+    Ok((Header { name: &text[..name], value }, end))
 }
 
-/// Whether the value has no NUL, and CR only where a folded line ends.
-fn is_cleanly_folded(value: &[u8]) -> bool {
-    value.iter().enumerate().all(|(at, byte)| match byte {
-        0 => false,
-        b'\r' => value.get(at + 1) == Some(&b'\n'),
-        _ => true,
-    })
+/// Where the next line starts that is not folded under this one.
+fn find_line_end(text: &[u8], mut at: usize) -> Result<usize, &'static str> {
+    while let Some(found) = memchr3(b'\n', b'\r', 0, &text[at..]) {
+        at += found + 1;
+        match text[at - 1] {
+            b'\r' if text.get(at) == Some(&b'\n') => at += 1,
+            b'\n' => {}
+            _ => return Err("its value holds a NUL byte or a lone CR"),
+        }
+        if !matches!(text.get(at), Some(b' ' | b'\t')) {
+            return Ok(at);
+        }
+    }
+    Ok(text.len())
+}
+
+#[cold]
+fn bad_line(bytes: &[u8], at: usize, why: &'static str) -> HeadError {
+    let line = 1 + memchr_iter(b'\n', &bytes[..at]).count();
+    HeadError::HeaderLine { line, why }
 }
 
 /// Cuts blanks, tabs and line breaks off both ends.

@@ -33,9 +33,11 @@
 
 mod authorization;
 mod canonical;
+mod credential;
 mod encode;
 mod head;
 mod headers;
+mod hex;
 mod key;
 mod outside;
 mod payload;
@@ -50,7 +52,7 @@ mod verify;
 
 pub use authorization::{ALGORITHM, Carrier, Scheme};
 pub use canonical::{CanonicalRequest, PathStyle};
-pub use head::{HeadError, Header, Limits, MAX_HEADERS, RequestHead};
+pub use head::{HeadError, Header, Limits, MAX_HEAD_BYTES, MAX_HEADERS, RequestHead};
 pub use key::PreparedSigningKey;
 pub use outside::Outside;
 pub use payload::{Body, PayloadStatus};

@@ -6,6 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::authorization::Carrier;
+use super::hex;
 use super::refusal::{Refusal, shown};
 use super::scope::Family;
 use super::verify::StringToSignError;
@@ -71,11 +72,7 @@ impl Claim {
             b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" => Self::StreamingEcdsa,
             b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => Self::StreamingEcdsaTrailer,
             b"STREAMING-AWS4-HMAC-SHA256-EVENTS" => Self::StreamingEvents,
-            _ => {
-                let mut hash = [0; 32];
-                base16ct::lower::decode(text, &mut hash).ok().filter(|decoded| decoded.len() == 32)?;
-                Self::Hash(hash)
-            }
+            _ => Self::Hash(hex::decode(text)?),
         })
     }
 }
@@ -109,7 +106,7 @@ pub(super) enum Line<'a> {
 
 impl<'a> Line<'a> {
     fn of_hash(hash: &[u8; 32]) -> Self {
-        Self::Hex(hex(hash))
+        Self::Hex(hex::encode(hash))
     }
 
     pub fn as_bytes(&self) -> &[u8] {
@@ -246,11 +243,4 @@ impl<'a> Stated<'a> {
             Err(Refusal::HeadersNotSigned(vec!["x-amz-content-sha256".to_owned()]))
         }
     }
-}
-
-/// 32 bytes as 64 lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8; 32]) -> [u8; 64] {
-    let mut text = [0; 64];
-    base16ct::lower::encode(bytes, &mut text).expect("64 digits for 32 bytes");
-    text
 }

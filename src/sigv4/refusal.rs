@@ -44,8 +44,6 @@ pub enum Refusal {
         /// What came instead.
         got: String,
     },
-    /// The list of signed headers is not written as it must be.
-    MalformedSignedHeaders(SignedHeadersFault),
     /// The date is not of the form that it must have, or not in the calendar.
     MalformedDate {
         /// Where the credentials are.
@@ -115,8 +113,8 @@ pub enum Refusal {
     // Step 5: what the signature has to cover.
     /// Headers that must be signed and are not: `host`, or `x-amz-…` that were received.
     HeadersNotSigned(Vec<String>),
-    /// A header in the list of signed headers was not received.
-    SignedHeaderAbsent(String),
+    /// The list of signed headers is not as it must be.
+    SignedHeaders(SignedHeadersFault),
     /// S3 demands x-amz-content-sha256, and it is not there.
     MissingContentSha256,
     /// x-amz-content-sha256 has a value that is not allowed here.
@@ -173,11 +171,11 @@ pub enum CredentialFault {
     Terminator(String),
 }
 
-/// Why a list of signed headers cannot be read.
+/// What a list of signed headers must not be like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SignedHeadersFault {
-    /// A name that is not a token in lower case.
-    NotAName(String),
+    /// A name that is not the lower-case name of a header that was received.
+    Absent(String),
     /// Not in the order of the bytes, or a name came twice.
     NotSorted,
 }

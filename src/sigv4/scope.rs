@@ -29,13 +29,17 @@ impl<'a> CredentialScope<'a> {
     ///
     /// # Errors
     /// The first part that is not well formed.
-    pub fn new(date: &'a [u8], region: &'a [u8], service: &'a [u8]) -> Result<Self, ScopePart> {
-        let digits = date.len() == 8 && date.iter().all(u8::is_ascii_digit);
-        Ok(Self {
-            date: digits.then(|| std::str::from_utf8(date).ok()).flatten().ok_or(ScopePart::Date)?,
-            region: name(region).ok_or(ScopePart::Region)?,
-            service: name(service).ok_or(ScopePart::Service)?,
-        })
+    pub fn new(date: &'a str, region: &'a str, service: &'a str) -> Result<Self, ScopePart> {
+        if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ScopePart::Date);
+        }
+        if !is_name(region) {
+            return Err(ScopePart::Region);
+        }
+        if !is_name(service) {
+            return Err(ScopePart::Service);
+        }
+        Ok(Self { date, region, service })
     }
 
     /// Eight digits, `YYYYMMDD`.
@@ -61,9 +65,8 @@ impl fmt::Display for CredentialScope<'_> {
 }
 
 /// A region or service name; the bound keeps junk out of caches and away from the HSM.
-fn name(text: &[u8]) -> Option<&str> {
-    let fits = (1..=32).contains(&text.len()) && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-');
-    fits.then(|| std::str::from_utf8(text).ok()).flatten()
+fn is_name(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 /// The two families of AWS services, which differ in canonical path, payload rules, skew and errors.

@@ -1,60 +1,68 @@
 //! The list of signed headers: names in lower case, in the order of their bytes, each once.
 
+use std::ops::Range;
+
 use memchr::{memchr, memchr2};
 
-use super::authorization::Carrier;
-use super::head::is_token;
-use super::refusal::{Refusal, SignedHeadersFault, shown};
-
-/// The list of signed headers of one request.
+/// The list of signed headers of one request, names with `;` between them.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedHeaders<'a> {
-    /// Names with `;` between them, or `%3B`.
     raw: &'a [u8],
+    /// Whether the list stands in a query with `%3B` for `;`. No name has a character that needs an escape.
+    is_escaped: bool,
 }
 
 impl<'a> SignedHeaders<'a> {
-    /// Checks names and order. In a query the semicolons may be escaped; no name has a character that needs an escape.
-    pub(super) fn read(raw: &'a [u8], carrier: Carrier) -> Result<Self, Refusal> {
-        let list = Self { raw };
-        let bad = |fault| Err(Refusal::MalformedSignedHeaders(fault));
-        if carrier == Carrier::Header && memchr(b'%', raw).is_some() {
-            return bad(SignedHeadersFault::NotAName(shown(raw)));
-        }
-        let mut previous: &[u8] = b"";
-        for name in list.iter() {
-            if !is_token(name) || name.iter().any(|b| b.is_ascii_uppercase() || *b == b'%') {
-                return bad(SignedHeadersFault::NotAName(shown(name)));
-            }
-            if name <= previous {
-                return bad(SignedHeadersFault::NotSorted);
-            }
-            previous = name;
-        }
-        Ok(list)
+    /// The list as it stands in an Authorization header.
+    pub(super) fn plain(raw: &'a [u8]) -> Self {
+        Self { raw, is_escaped: false }
+    }
+
+    /// The list as it stands in a query.
+    pub(super) fn in_query(raw: &'a [u8]) -> Self {
+        Self { raw, is_escaped: memchr(b'%', raw).is_some() }
     }
 
     /// The names, in the order listed.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let mut rest = Some(self.raw);
+        let raw = self.raw;
+        self.spans().map(move |span| &raw[span])
+    }
+
+    /// Where the names stand.
+    pub(super) fn spans(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let Self { raw, is_escaped } = *self;
+        let mut next = Some(0);
         std::iter::from_fn(move || {
-            let text = rest?;
-            let end = next_separator(text);
-            let name = &text[..end.unwrap_or(text.len())];
-            rest = end.map(|end| if text[end] == b';' { &text[end + 1..] } else { &text[end + 3..] });
-            Some(name)
+            let start = next?;
+            let rest = &raw[start..];
+            let separator = if is_escaped { next_separator(rest) } else { memchr(b';', rest).map(|at| (at, 1)) };
+            next = separator.map(|(at, length)| start + at + length);
+            Some(start..separator.map_or(raw.len(), |(at, _)| start + at))
         })
+    }
+
+    /// The name that stands there.
+    pub(super) fn name(&self, span: Range<usize>) -> &'a [u8] {
+        &self.raw[span]
+    }
+
+    /// The list with `;` between the names, if it stands so in the request.
+    pub(super) fn as_plain(&self) -> Option<&'a [u8]> {
+        (!self.is_escaped).then_some(self.raw)
     }
 }
 
-fn next_separator(text: &[u8]) -> Option<usize> {
+/// Where the next separator is, and how long.
+fn next_separator(text: &[u8]) -> Option<(usize, usize)> {
     let mut from = 0;
     while let Some(found) = memchr2(b';', b'%', &text[from..]) {
         let at = from + found;
-        if matches!(&text[at..], [b';', ..] | [b'%', b'3', b'B' | b'b', ..]) {
-            return Some(at);
+        match &text[at..] {
+            [b';', ..] => return Some((at, 1)),
+            [b'%', b'3', b'B' | b'b', ..] => return Some((at, 3)),
+            _ => from = at + 1,
         }
-        from = at + 1;
     }
     None
 }

@@ -1,7 +1,6 @@
 //! The request target, split and checked: path, query, and the authority of an absolute form.
 
 use memchr::{memchr, memchr2, memmem};
-use smallvec::SmallVec;
 
 use super::encode::{Class, Place, class, decode, escaped_byte, reencoded_bytes};
 use std::borrow::Cow;
@@ -35,7 +34,7 @@ pub(super) struct Target<'a> {
     /// Starts with `/`.
     pub path: Text<'a>,
     /// In the order received; pieces without a character between two `&` are no parameters.
-    pub parameters: SmallVec<[Parameter<'a>; 8]>,
+    pub parameters: Vec<Parameter<'a>>,
 }
 
 /// Text of a target as received.
@@ -73,6 +72,9 @@ impl<'a> Target<'a> {
 
 /// The authority of `http://authority/…`, and what follows it.
 fn split_authority(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    if target.starts_with(b"/") {
+        return (None, target);
+    }
     let Some(scheme_end) = memmem::find(target.get(..8).unwrap_or(target), b"://") else {
         return (None, target);
     };
@@ -84,8 +86,8 @@ fn split_authority(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
     (Some(authority), rest)
 }
 
-fn parse_query(query: &[u8]) -> Result<SmallVec<[Parameter<'_>; 8]>, TargetFault> {
-    let mut parameters = SmallVec::new();
+fn parse_query(query: &[u8]) -> Result<Vec<Parameter<'_>>, TargetFault> {
+    let mut parameters = Vec::new();
     let mut rest = query;
     while !rest.is_empty() {
         let end = memchr(b'&', rest).unwrap_or(rest.len());

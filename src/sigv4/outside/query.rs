@@ -25,7 +25,7 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
         Refusal::MalformedSignature { .. } => {
             does_not_match("The signature you provided is not 64 lower-case hexadecimal digits.")
         }
-        Refusal::MalformedSignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
+        Refusal::SignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
         Refusal::MalformedDate { got, .. } => {
             incomplete(format!("Date must be in ISO-8601 'basic format'. Got '{got}'."))
         }
@@ -50,9 +50,6 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
             access_denied(format!("This access key was used in more than {limit} regions today."))
         }
         Refusal::HeadersNotSigned(names) => headers_not_signed(names),
-        Refusal::SignedHeaderAbsent(name) => {
-            does_not_match(format!("The signed header '{name}' is not in the request."))
-        }
         Refusal::MissingContentSha256 => does_not_match("The header x-amz-content-sha256 is missing."),
         Refusal::IllegalContentSha256 { got } => {
             does_not_match(format!("The payload must be signed: x-amz-content-sha256 may not be '{got}'."))
@@ -122,7 +119,7 @@ fn authorization_fault(fault: &AuthorizationFault) -> String {
 
 fn signed_headers_fault(fault: &SignedHeadersFault) -> String {
     match fault {
-        SignedHeadersFault::NotAName(name) => format!("'{name}' in SignedHeaders is not a header name in lower case."),
+        SignedHeadersFault::Absent(name) => format!("The signed header '{name}' is not in the request."),
         SignedHeadersFault::NotSorted => "SignedHeaders is not sorted, or names a header twice.".to_owned(),
     }
 }

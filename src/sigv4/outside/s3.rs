@@ -1,7 +1,7 @@
 //! Refusals as S3 words them. Source: S3 "Error responses", and what S3 answers on the wire.
 
 use super::super::authorization::{Carrier, Scheme};
-use super::super::payload::hex;
+use super::super::hex;
 use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault, SignedHeadersFault};
 use super::super::scope::ScopePart;
 use super::super::target::TargetFault;
@@ -32,7 +32,7 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
             does_not_match("The signature you provided is not 64 lower-case hexadecimal digits.")
                 .with("SignatureProvided", got)
         }
-        Refusal::MalformedSignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
+        Refusal::SignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
         Refusal::MalformedDate { carrier: Carrier::Header, .. } => access_denied(NEEDS_DATE),
         Refusal::MalformedDate { carrier: Carrier::Query, .. } => {
             query_parameters("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
@@ -55,9 +55,6 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
         Refusal::HeadersNotSigned(names) => {
             access_denied("There were headers present in the request which were not signed")
                 .with("HeadersNotSigned", names.join(", "))
-        }
-        Refusal::SignedHeaderAbsent(name) => {
-            does_not_match(format!("The signed header '{name}' is not in the request."))
         }
         Refusal::MissingContentSha256 => {
             Outside::new("InvalidRequest", 400, "Missing required header for this request: x-amz-content-sha256")
@@ -158,7 +155,7 @@ fn authorization_fault(fault: &AuthorizationFault) -> String {
 
 fn signed_headers_fault(fault: &SignedHeadersFault) -> String {
     match fault {
-        SignedHeadersFault::NotAName(name) => format!("'{name}' in SignedHeaders is not a header name in lower case."),
+        SignedHeadersFault::Absent(name) => format!("The signed header '{name}' is not in the request."),
         SignedHeadersFault::NotSorted => "SignedHeaders is not sorted, or names a header twice.".to_owned(),
     }
 }
@@ -260,7 +257,7 @@ fn illegal_content_sha256(got: &str) -> Outside {
 }
 
 fn body_mismatch(claimed: &[u8; 32], computed: &[u8; 32]) -> Outside {
-    let text = |hash| String::from_utf8_lossy(&hex(hash)).into_owned();
+    let text = |hash| String::from_utf8_lossy(&hex::encode(hash)).into_owned();
     Outside::new(
         "XAmzContentSHA256Mismatch",
         400,
