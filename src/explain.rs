@@ -102,7 +102,7 @@ fn explain_steps<'a>(
     Ok(())
 }
 
-fn signing_key(secret: &[u8], string_to_sign: &StringToSign<'_>) -> PreparedSigningKey {
+fn signing_key(secret: &[u8], string_to_sign: &StringToSign<'_, '_>) -> PreparedSigningKey {
     let scope = string_to_sign.scope();
     let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
     PreparedSigningKey::new(SigningKey::derive_from_text(secret, date, scope.region(), scope.service()))
@@ -124,8 +124,8 @@ impl Explanation {
         Self { message: Some(format!("this is not an HTTP request: {error}")), ..Self::undecided() }
     }
 
-    fn show(&mut self, request: &SignedRequest<'_, '_>, canonical: &CanonicalRequest<'_, '_>) {
-        self.canonical_request = Some(String::from_utf8_lossy(&canonical.to_text()).into_owned());
+    fn show(&mut self, request: &SignedRequest<'_, '_>, canonical: &CanonicalRequest) {
+        self.canonical_request = Some(String::from_utf8_lossy(&canonical.text()).into_owned());
         self.string_to_sign = Some(request.string_to_sign_text(&canonical.sha256()));
     }
 

@@ -33,7 +33,7 @@ fn signed(raw: &[u8], service: &str, status: PayloadStatus) -> Signed {
     let text = String::from_utf8_lossy(raw);
     let signature = text.split("Signature=").nth(1).expect("it was accepted").chars().take(64).collect();
     Signed {
-        canonical_request: canonical.to_text(),
+        canonical_request: canonical.text().to_vec(),
         string_to_sign: request.string_to_sign_text(&canonical.sha256()),
         signature,
         body: if status == PayloadStatus::Checked { body.to_vec() } else { Vec::new() },

@@ -132,7 +132,7 @@ fn canonical_lines(target: &str, service: &str) -> Option<(String, String)> {
     let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).ok()?;
     let request = SignedRequest::parse(&head).ok()?;
     let canonical = request.canonical_request(Family::of(service), Body::Bytes(b"")).ok()?;
-    let text = String::from_utf8(canonical.to_text()).expect("encoded");
+    let text = String::from_utf8(canonical.text().to_vec()).expect("encoded");
     let mut lines = text.lines().skip(1).map(str::to_owned);
     lines.next().zip(lines.next())
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::credential::Credential;
 use super::encode::{Place, decode};
@@ -98,7 +98,7 @@ impl<'a> Authorization<'a> {
 
     /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; the blanks after the commas may be missing.
     fn from_header(value: &'a [u8], named: &NamedHeaders<'a>) -> Result<Self, Refusal> {
-        let scheme_ends = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
+        let scheme_ends = memchr2(b' ', b'\t', value).unwrap_or(value.len());
         let (scheme, rest) = value.split_at(scheme_ends);
         check_algorithm(scheme, Carrier::Header)?;
         let parts = HeaderParts::read(rest)?;

@@ -1,20 +1,21 @@
-//! The canonical request: what a signature is made over, written as it is hashed.
+//! The canonical request: what a signature is made over, hashed as it is written.
 //!
 //! Source: "Create a signed AWS API request", step 1; S3's differences in "Signature Calculations for the Authorization
 //! Header".
 
 use memchr::{memchr, memchr3};
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::encode::{Place, put_encoded, put_reencoded};
-use super::head::{Header, MAX_HEADERS, RequestHead};
+use super::head::{Header, RequestHead, is_blank};
 use super::headers::HeaderSet;
-use super::payload::Line;
+use super::names::{NameIndex, is_after};
 use super::presigned::SIGNATURE;
 use super::refusal::{SignedHeadersFault, shown};
 use super::scope::Family;
 use super::signed_headers::SignedHeaders;
-use super::sink::{HashSink, Sink};
+use super::sink::Sink;
 use super::target::{Parameter, Target, Text};
 
 /// How the path of a request is brought into canonical form.
@@ -36,38 +37,29 @@ impl PathStyle {
     }
 }
 
-/// A canonical request, ready to be written.
-pub struct CanonicalRequest<'r, 'a> {
-    pub(super) head: &'r RequestHead<'a>,
-    pub(super) target: &'r Target<'a>,
-    pub(super) path_style: PathStyle,
-    pub(super) lines: SignedLines,
-    pub(super) signed_headers: SignedHeaders<'a>,
-    pub(super) payload: Line<'a>,
+/// What a canonical request is written from, but for its last line.
+pub(super) struct CanonicalParts<'r, 'a> {
+    pub head: &'r RequestHead<'a>,
+    pub target: &'r Target<'a>,
+    pub path_style: PathStyle,
+    pub signed_headers: SignedHeaders<'a>,
 }
 
-impl CanonicalRequest<'_, '_> {
-    /// The same request in another path style, to find out how a signer deviates. Nothing is ever accepted by it.
-    pub fn with_path_style(mut self, path_style: PathStyle) -> Self {
-        self.path_style = path_style;
-        self
-    }
+/// What the signed headers are, found out while they are written.
+#[derive(Default)]
+pub(super) struct Coverage {
+    /// The headers whose names are listed.
+    pub signed: HeaderSet,
+    /// Whether `host` is listed.
+    pub has_host: bool,
+    /// What the list should not be like.
+    pub fault: Option<SignedHeadersFault>,
+}
 
-    /// Its SHA-256, without ever holding the whole text.
-    pub fn sha256(&self) -> [u8; 32] {
-        let mut sink = HashSink::default();
-        self.write_to(&mut sink);
-        sink.finish()
-    }
-
-    /// Its text, for people.
-    pub fn to_text(&self) -> Vec<u8> {
-        let mut text = Vec::new();
-        self.write_to(&mut text);
-        text
-    }
-
-    fn write_to(&self, sink: &mut impl Sink) {
+impl CanonicalParts<'_, '_> {
+    /// Writes everything up to the last line, which says what the signature covers of the body. That line depends on
+    /// which headers turn out to be signed.
+    pub fn put_to(&self, sink: &mut impl Sink) -> Coverage {
         sink.put(self.head.method());
         sink.put(b"\n");
         match self.path_style {
@@ -77,12 +69,61 @@ impl CanonicalRequest<'_, '_> {
         sink.put(b"\n");
         put_query(sink, &self.target.parameters);
         sink.put(b"\n");
-        self.lines.put(sink, self.head.headers(), self.signed_headers);
+        let coverage = put_headers(sink, self.head.headers(), self.signed_headers);
         sink.put(b"\n");
         put_names(sink, self.signed_headers);
         sink.put(b"\n");
-        sink.put(self.payload.as_bytes());
+        coverage
     }
+}
+
+/// A canonical request as text, for people. Nothing is ever accepted by it.
+pub struct CanonicalRequest(Vec<u8>);
+
+impl CanonicalRequest {
+    pub(super) fn new(text: Vec<u8>) -> Self {
+        Self(text)
+    }
+
+    /// The text. Header values may hold any bytes.
+    pub fn text(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Its SHA-256, as it stands in the string to sign.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.0).into()
+    }
+}
+
+/// The lines `name:values`, in the order of the list; a name under which nothing was received has none.
+fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: SignedHeaders<'_>) -> Coverage {
+    let (mut coverage, index) = (Coverage::default(), NameIndex::new(headers));
+    let mut previous: &[u8] = b"";
+    for name in signed_headers.iter() {
+        if !is_after(name, previous) {
+            coverage.fault = Some(SignedHeadersFault::NotSorted);
+        }
+        previous = name;
+        let before = coverage.signed;
+        for place in index.places(headers, name) {
+            if coverage.signed == before {
+                sink.put(name);
+                sink.put(b":");
+            } else {
+                sink.put(b",");
+            }
+            put_header_value(sink, headers[place].value);
+            coverage.signed |= 1 << place;
+        }
+        if coverage.signed != before {
+            sink.put(b"\n");
+        } else {
+            coverage.fault.get_or_insert_with(|| SignedHeadersFault::Absent(shown(name)));
+        }
+        coverage.has_host |= name == b"host";
+    }
+    coverage
 }
 
 fn put_names(sink: &mut impl Sink, signed_headers: SignedHeaders<'_>) {
@@ -159,125 +200,6 @@ fn put_query_text(sink: &mut impl Sink, text: &Text<'_>) {
     }
 }
 
-/// The headers that a list of names picks from a request, and what is wrong with the list.
-pub(super) struct SignedLines {
-    /// One for each header received under a signed name, in the order of the names; a name's values in arrival order.
-    lines: SmallVec<[SignedLine; 24]>,
-    /// The headers among them.
-    pub signed: HeaderSet,
-    /// Whether `host` is a signed name.
-    pub has_host: bool,
-    /// What the list should not be like.
-    pub fault: Option<SignedHeadersFault>,
-}
-
-#[derive(Clone, Copy)]
-struct SignedLine {
-    /// Its place among the headers.
-    header: u8,
-    /// Where its name stands in the list.
-    name: (u16, u16),
-}
-
-impl SignedLines {
-    pub fn locate(head: &RequestHead<'_>, signed_headers: SignedHeaders<'_>) -> Self {
-        let mut found = Self { lines: SmallVec::new(), signed: 0, has_host: false, fault: None };
-        let index = NameIndex::new(head.headers());
-        let mut previous: &[u8] = b"";
-        for span in signed_headers.spans() {
-            let name = signed_headers.name(span.clone());
-            if !is_after(name, previous) {
-                found.fault = Some(SignedHeadersFault::NotSorted);
-            }
-            previous = name;
-            let before = found.signed;
-            for header in index.places(head.headers(), name) {
-                found.signed |= 1 << header;
-                found.lines.push(SignedLine { header, name: (span.start as u16, span.end as u16) });
-            }
-            if found.signed == before {
-                found.fault.get_or_insert_with(|| SignedHeadersFault::Absent(shown(name)));
-            }
-            found.has_host |= name == b"host";
-        }
-        found
-    }
-
-    fn put(&self, sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: SignedHeaders<'_>) {
-        let mut previous = None;
-        for line in &self.lines {
-            if previous == Some(line.name) {
-                sink.put(b",");
-            } else {
-                sink.put(if previous.is_none() { b"" } else { b"\n" });
-                sink.put(signed_headers.name(line.name.0.into()..line.name.1.into()));
-                sink.put(b":");
-            }
-            put_header_value(sink, headers[usize::from(line.header)].value);
-            previous = Some(line.name);
-        }
-        sink.put(if previous.is_none() { b"" } else { b"\n" });
-    }
-}
-
-/// Whether a name comes after another in the order of the bytes. Eight bytes at once decide nearly always.
-fn is_after(name: &[u8], previous: &[u8]) -> bool {
-    match (name.first_chunk(), previous.first_chunk()) {
-        (Some(a), Some(b)) if a != b => u64::from_be_bytes(*a) > u64::from_be_bytes(*b),
-        _ => name > previous,
-    }
-}
-
-/// Headers by their names: a small hash table, built anew for each request, so that a hundred names in a hundred headers
-/// are found as quickly as six in nine.
-struct NameIndex {
-    /// The first header of each bucket; counted from 1, 0 for none.
-    first: [u8; Self::BUCKETS],
-    /// The header after each header in its bucket, likewise.
-    next: [u8; MAX_HEADERS],
-}
-
-impl NameIndex {
-    const BUCKETS: usize = 64;
-
-    fn new(headers: &[Header<'_>]) -> Self {
-        let mut index = Self { first: [0; Self::BUCKETS], next: [0; MAX_HEADERS] };
-        // From the last to the first, so that a bucket is in arrival order.
-        for (place, header) in headers.iter().enumerate().rev() {
-            let first = &mut index.first[Self::bucket(header.name)];
-            index.next[place] = *first;
-            *first = place as u8 + 1;
-        }
-        index
-    }
-
-    /// By the length, and by what the names of AWS differ in most, whatever their case: the last letter.
-    fn bucket(name: &[u8]) -> usize {
-        let last = name.last().map_or(0, |byte| usize::from(byte & 0x1f));
-        (name.len() * 5 + last) % Self::BUCKETS
-    }
-
-    /// The places of the headers whose name, in lower case, this is. A name with an upper-case letter has none.
-    fn places(&self, headers: &[Header<'_>], name: &[u8]) -> impl Iterator<Item = u8> {
-        let mut next = self.first[Self::bucket(name)];
-        std::iter::from_fn(move || {
-            while let Some(place) = next.checked_sub(1) {
-                next = self.next[usize::from(place)];
-                if is_lower_case_of(name, headers[usize::from(place)].name) {
-                    return Some(place);
-                }
-            }
-            None
-        })
-    }
-}
-
-fn is_lower_case_of(lower: &[u8], name: &[u8]) -> bool {
-    // Without an early exit, which a compiler makes vector instructions of.
-    let same = |(lower, byte): (&u8, &u8)| *lower == byte.to_ascii_lowercase();
-    lower.len() == name.len() && lower.iter().zip(name).map(same).fold(true, |all, same| all & same)
-}
-
 /// The value with each run of blanks, tabs and folded line ends as one blank. It has none at its ends.
 fn put_header_value(sink: &mut impl Sink, value: &[u8]) {
     // Most values have no blank at all. Without an early exit, which a compiler makes vector instructions of.
@@ -306,10 +228,6 @@ fn next_run(text: &[u8]) -> Option<usize> {
         }
         from = at + 1;
     }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// Whether a Host header and the authority of an absolute-form target are the same.

@@ -1,5 +1,8 @@
 //! The credential: `id/date/region/service/aws4_request`.
 
+use memchr::memchr;
+
+use super::ascii::{Table, is_all, table};
 use super::authorization::Carrier;
 use super::refusal::{CredentialFault, Refusal, shown};
 use super::scope::{CredentialScope, TERMINATOR};
@@ -36,20 +39,25 @@ fn split(text: &str, carrier: Carrier) -> Option<[&str; 5]> {
     let mut parts = [""; 5];
     let mut rest = text;
     for part in &mut parts[..4] {
-        let end = rest.bytes().position(|byte| matches!(byte, b'/' | b'%'))?;
-        *part = &rest[..end];
-        let slash = match (&rest.as_bytes()[end..], carrier) {
-            ([b'/', ..], _) => 1,
-            ([b'%', b'2', b'F' | b'f', ..], Carrier::Query) => 3,
-            _ => return None,
-        };
-        rest = &rest[end + slash..];
+        let (end, length) = find_slash(rest.as_bytes(), carrier)?;
+        (*part, rest) = (&rest[..end], &rest[end + length..]);
     }
     parts[4] = rest;
-    (!rest.bytes().any(|byte| matches!(byte, b'/' | b'%'))).then_some(parts)
+    find_slash(rest.as_bytes(), carrier).is_none().then_some(parts)
+}
+
+/// Where the next slash is, and how long.
+fn find_slash(text: &[u8], carrier: Carrier) -> Option<(usize, usize)> {
+    let slash = memchr(b'/', text).map(|at| (at, 1));
+    if carrier == Carrier::Header {
+        return slash;
+    }
+    let escaped = memchr(b'%', text).filter(|at| matches!(text[*at..], [_, b'2', b'F' | b'f', ..])).map(|at| (at, 3));
+    slash.into_iter().chain(escaped).min()
 }
 
 /// `\w{1,128}`. AWS says 16 at least, but its published vectors have ids of 11; which ids are ours is step 2's to say.
 fn is_access_key_id(text: &str) -> bool {
-    (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    static WORD: Table = table(b"_");
+    (1..=128).contains(&text.len()) && is_all(text.as_bytes(), &WORD)
 }

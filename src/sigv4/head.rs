@@ -6,16 +6,15 @@ use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use super::ascii::{Table, is_all, run_length, table};
+
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
-
-/// The longest head any [`Limits`] can allow: places in it are kept in 16 bits.
-pub const MAX_HEAD_BYTES: usize = u16::MAX as usize;
 
 /// How large a request head may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of the whole head: request line, header lines and the empty line; at most [`MAX_HEAD_BYTES`].
+    /// Bytes of the whole head: request line, header lines and the empty line.
     pub head_bytes: usize,
     /// Header lines, at most [`MAX_HEADERS`].
     pub headers: usize,
@@ -185,8 +184,7 @@ impl<'a> Builder<'a> {
             return Err(HeadError::EmptyTarget);
         }
         let head = RequestHead { method, target, headers: SmallVec::new() };
-        let limits =
-            Limits { head_bytes: limits.head_bytes.min(MAX_HEAD_BYTES), headers: limits.headers.min(MAX_HEADERS) };
+        let limits = Limits { headers: limits.headers.min(MAX_HEADERS), ..*limits };
         let mut builder = Self { head, limits, bytes: 0 };
         builder.count_bytes(method.len() + target.len() + " HTTP/1.1\r\n".len() + 1)?;
         Ok(builder)
@@ -223,7 +221,7 @@ fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
 
 /// Reads the header line at the start of `text`, together with the lines folded under it, and tells its length.
 fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
-    let name = text.iter().position(|byte| !TOKEN[usize::from(*byte)]).unwrap_or(text.len());
+    let name = run_length(text, &TOKEN);
     if name == 0 || text.get(name) != Some(&b':') {
         return Err(if memchr2(b':', b'\n', text).is_some_and(|at| text[at] == b':') {
             NAME_IS_NO_TOKEN
@@ -231,25 +229,24 @@ fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
             "no colon"
         });
     }
-    let end = find_line_end(text, name + 1)?;
-    let value = trim_blanks(&text[name + 1..end]);
-    Ok((Header { name: &text[..name], value }, end))
+    let (end, next) = find_line_end(text, name + 1)?;
+    Ok((Header { name: &text[..name], value: trim_blanks(&text[name + 1..end]) }, next))
 }
 
-/// Where the next line starts that is not folded under this one.
-fn find_line_end(text: &[u8], mut at: usize) -> Result<usize, &'static str> {
+/// Where the line ends, and where the next one starts that is not folded under it.
+fn find_line_end(text: &[u8], mut at: usize) -> Result<(usize, usize), &'static str> {
     while let Some(found) = memchr3(b'\n', b'\r', 0, &text[at..]) {
-        at += found + 1;
-        match text[at - 1] {
-            b'\r' if text.get(at) == Some(&b'\n') => at += 1,
-            b'\n' => {}
+        let end = at + found;
+        at = match text[end..] {
+            [b'\n', ..] => end + 1,
+            [b'\r', b'\n', ..] => end + 2,
             _ => return Err("its value holds a NUL byte or a lone CR"),
-        }
+        };
         if !matches!(text.get(at), Some(b' ' | b'\t')) {
-            return Ok(at);
+            return Ok((end, at));
         }
     }
-    Ok(text.len())
+    Ok((text.len(), text.len()))
 }
 
 #[cold]
@@ -260,32 +257,27 @@ fn bad_line(bytes: &[u8], at: usize, why: &'static str) -> HeadError {
 
 /// Cuts blanks, tabs and line breaks off both ends.
 pub(super) fn trim_blanks(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = value {
+    while let [first, rest @ ..] = value
+        && is_blank(*first)
+    {
         value = rest;
     }
-    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = value {
+    while let [rest @ .., last] = value
+        && is_blank(*last)
+    {
         value = rest;
     }
     value
 }
 
-/// A token of RFC 9110, 5.6.2: what a method or a header name consists of.
-pub(super) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| TOKEN[usize::from(*byte)])
+/// A blank, a tab, or part of a line break: a value that is folded holds its line breaks.
+pub(super) fn is_blank(byte: u8) -> bool {
+    byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
-static TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let marks = b"!#$%&'*+-.^_`|~";
-    let mut mark = 0;
-    while mark < marks.len() {
-        table[marks[mark] as usize] = true;
-        mark += 1;
-    }
-    table
-};
+/// A token of RFC 9110, 5.6.2: what a method or a header name consists of.
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && is_all(text, &TOKEN)
+}
+
+static TOKEN: Table = table(b"!#$%&'*+-.^_`|~");

@@ -1,5 +1,6 @@
 //! The headers that the rules of Signature V4 name, found in one pass.
 
+use super::ascii::{is_lower_case_of, to_lower};
 use super::head::{Header, RequestHead};
 use super::refusal::Refusal;
 
@@ -25,22 +26,19 @@ pub(super) struct NamedHeaders<'a> {
 impl<'a> NamedHeaders<'a> {
     /// # Errors
     /// If one of the fields of this type came twice.
-    pub fn find(head: &RequestHead<'a>) -> Result<Self, Refusal> {
-        let mut named = Self::default();
-        for (index, header) in head.headers().iter().enumerate() {
-            named.note(1 << index, header)?;
-        }
-        Ok(named)
+    pub fn read(&mut self, head: &RequestHead<'a>) -> Result<(), Refusal> {
+        head.headers().iter().enumerate().try_for_each(|(index, header)| self.note(1 << index, header))
     }
 
+    #[inline]
     fn note(&mut self, bit: HeaderSet, header: &Header<'a>) -> Result<(), Refusal> {
-        let is = |name: &[u8]| header.name.eq_ignore_ascii_case(name);
+        let is = |name: &[u8]| is_lower_case_of(name, header.name);
         // The length and first letter rule out most names before any is compared.
         let (place, name) = match (header.name.len(), header.name[0] | 0x20) {
             (4, b'h') if is(b"host") => (&mut self.host, "host"),
             (4, b'd') if is(b"date") => (&mut self.date, "date"),
             (13, b'a') if is(b"authorization") => (&mut self.authorization, "authorization"),
-            (6.., b'x') if header.name[..6].eq_ignore_ascii_case(b"x-amz-") => {
+            (6.., b'x') if is_amz(header.name) => {
                 self.amz |= bit;
                 match header.name.len() {
                     10 if is(b"x-amz-date") => (&mut self.amz_date, "x-amz-date"),
@@ -59,5 +57,14 @@ impl<'a> NamedHeaders<'a> {
             None => Ok(()),
             Some(_) => Err(Refusal::RepeatedHeader(name)),
         }
+    }
+}
+
+/// Whether a name begins with `x-amz-`.
+fn is_amz(name: &[u8]) -> bool {
+    const PREFIX: u64 = u64::from_be_bytes(*b"\0\0x-amz-");
+    match name.first_chunk() {
+        Some(start) => to_lower(u64::from_be_bytes(*start)) >> 16 == PREFIX,
+        None => name.get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"x-amz-")),
     }
 }

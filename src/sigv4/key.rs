@@ -17,6 +17,8 @@ impl PreparedSigningKey {
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 32] {
-        self.0.as_ref().clone().chain_update(message).finalize().into_bytes().into()
+        let mut mac = self.0.as_ref().clone();
+        mac.update(message);
+        mac.finalize().into_bytes().into()
     }
 }

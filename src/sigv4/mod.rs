@@ -1,7 +1,17 @@
 //! The pure core of Signature V4: bytes, time and keys in, a decision out; no I/O, no clock.
 //!
-//! [`RequestHead`] reads a head; [`SignedRequest`] and the types after it are the steps of verification, in `verify`'s
-//! order; [`Verified`] is success. A [`Refusal`] names a cause; [`Refusal::outside`] is what the client is told of it.
+//! [`RequestHead`] reads a head. Then verification has its order, and each step is a type that only the step before can
+//! build:
+//!
+//! 1. [`SignedRequest::parse`]: the credentials, from bytes;
+//! 2. and 3. whether the key can be one of ours, and whether it is denied: the authority's, by
+//!    [`SignedRequest::access_key_id`];
+//! 4. [`SignedRequest::check_scope_and_time`];
+//! 5. [`ScopedRequest::string_to_sign`]: the canonical request, and that it covers what it must;
+//! 6. the signing key for [`StringToSign::scope`]: the authority's;
+//! 7. [`StringToSign::verify`]: the comparison, and [`Verified`], which nothing else can build.
+//!
+//! A [`Refusal`] names a cause; [`Refusal::outside`] is what the client is told of it.
 //!
 //! ```
 //! use rederive::sigv4::{Body, Expectation, Limits, PreparedSigningKey, Regions, RequestHead, SignedRequest};
@@ -31,6 +41,7 @@
 //! # Ok::<(), rederive::sigv4::HeadError>(())
 //! ```
 
+mod ascii;
 mod authorization;
 mod canonical;
 mod credential;
@@ -39,27 +50,30 @@ mod head;
 mod headers;
 mod hex;
 mod key;
+mod names;
 mod outside;
 mod payload;
 mod presigned;
 mod refusal;
+mod request;
 mod scope;
 mod signed_headers;
 mod sink;
+mod string_to_sign;
 mod target;
 mod time;
-mod verify;
 
 pub use authorization::{ALGORITHM, Carrier, Scheme};
 pub use canonical::{CanonicalRequest, PathStyle};
-pub use head::{HeadError, Header, Limits, MAX_HEAD_BYTES, MAX_HEADERS, RequestHead};
+pub use head::{HeadError, Header, Limits, MAX_HEADERS, RequestHead};
 pub use key::PreparedSigningKey;
 pub use outside::Outside;
 pub use payload::{Body, PayloadStatus};
 pub use presigned::MAX_EXPIRES;
 pub use refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault, SignedHeadersFault};
+pub use request::{Expectation, Regions, ScopedRequest, SignedRequest};
 pub use scope::{CredentialScope, Family, ScopePart, TERMINATOR};
 pub use signed_headers::SignedHeaders;
+pub use string_to_sign::{StringToSign, StringToSignError, Verified};
 pub use target::TargetFault;
 pub use time::{AmzDate, UnixSeconds};
-pub use verify::{Expectation, Regions, ScopedRequest, SignedRequest, StringToSign, StringToSignError, Verified};

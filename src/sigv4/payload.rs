@@ -9,7 +9,8 @@ use super::authorization::Carrier;
 use super::hex;
 use super::refusal::{Refusal, shown};
 use super::scope::Family;
-use super::verify::StringToSignError;
+use super::sink::Sink;
+use super::string_to_sign::StringToSignError;
 
 /// The body of the request, as far as the caller has it.
 #[derive(Clone, Copy)]
@@ -91,7 +92,7 @@ pub(super) struct ContentSha256<'a> {
 /// The payload line, and what is left to do once the signature has proved right.
 #[derive(Clone, Copy)]
 pub(super) struct Payload<'a> {
-    pub line: Line<'a>,
+    line: Line<'a>,
     /// A hash that the body must have.
     pub claimed: Option<[u8; 32]>,
     pub status: PayloadStatus,
@@ -99,25 +100,20 @@ pub(super) struct Payload<'a> {
 
 /// The last line of the canonical request.
 #[derive(Clone, Copy)]
-pub(super) enum Line<'a> {
+enum Line<'a> {
     Text(&'a [u8]),
-    Hex([u8; 64]),
-}
-
-impl<'a> Line<'a> {
-    fn of_hash(hash: &[u8; 32]) -> Self {
-        Self::Hex(hex::encode(hash))
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Text(text) => text,
-            Self::Hex(text) => text,
-        }
-    }
+    Hash([u8; 32]),
 }
 
 impl<'a> Payload<'a> {
+    /// Writes the payload line.
+    pub fn put_to(&self, sink: &mut impl Sink) {
+        match &self.line {
+            Line::Text(text) => sink.put(text),
+            Line::Hash(hash) => sink.put(&hex::encode(hash)),
+        }
+    }
+
     /// Applies the rules of the service's family.
     pub fn resolve(
         family: Family,
@@ -193,7 +189,7 @@ impl<'a> Payload<'a> {
             (None, Carrier::Query) => (Sha256::digest(b"").into(), PayloadStatus::NotChecked),
             (None, Carrier::Header) => return Err(StringToSignError::BodyRequired),
         };
-        Ok(Self { line: Line::of_hash(&hash), claimed, status })
+        Ok(Self { line: Line::Hash(hash), claimed, status })
     }
 }
 

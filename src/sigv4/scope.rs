@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::ascii::{Table, is_all, table};
+
 /// The last part of every credential scope.
 pub const TERMINATOR: &str = "aws4_request";
 
@@ -66,7 +68,8 @@ impl fmt::Display for CredentialScope<'_> {
 
 /// A region or service name; the bound keeps junk out of caches and away from the HSM.
 fn is_name(text: &str) -> bool {
-    (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    static NAME: Table = table(b"-");
+    (1..=32).contains(&text.len()) && is_all(text.as_bytes(), &NAME)
 }
 
 /// The two families of AWS services, which differ in canonical path, payload rules, skew and errors.

@@ -1,7 +1,5 @@
 //! The list of signed headers: names in lower case, in the order of their bytes, each once.
 
-use std::ops::Range;
-
 use memchr::{memchr, memchr2};
 
 /// The list of signed headers of one request, names with `;` between them.
@@ -25,26 +23,15 @@ impl<'a> SignedHeaders<'a> {
 
     /// The names, in the order listed.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let raw = self.raw;
-        self.spans().map(move |span| &raw[span])
-    }
-
-    /// Where the names stand.
-    pub(super) fn spans(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
         let Self { raw, is_escaped } = *self;
-        let mut next = Some(0);
+        let mut rest = Some(raw);
         std::iter::from_fn(move || {
-            let start = next?;
-            let rest = &raw[start..];
-            let separator = if is_escaped { next_separator(rest) } else { memchr(b';', rest).map(|at| (at, 1)) };
-            next = separator.map(|(at, length)| start + at + length);
-            Some(start..separator.map_or(raw.len(), |(at, _)| start + at))
+            let text = rest?;
+            let separator = if is_escaped { next_separator(text) } else { memchr(b';', text).map(|at| (at, 1)) };
+            let (end, length) = separator.unwrap_or((text.len(), 0));
+            rest = separator.map(|_| &text[end + length..]);
+            Some(&text[..end])
         })
-    }
-
-    /// The name that stands there.
-    pub(super) fn name(&self, span: Range<usize>) -> &'a [u8] {
-        &self.raw[span]
     }
 
     /// The list with `;` between the names, if it stands so in the request.

@@ -2,6 +2,7 @@
 
 use memchr::{memchr, memchr2, memmem};
 
+use super::ascii::{Table, run_length, table};
 use super::encode::{Class, Place, class, decode, escaped_byte, reencoded_bytes};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -109,7 +110,7 @@ impl<'a> Text<'a> {
     /// One pass over the characters: are they allowed, are the escapes whole, and is anything left to encode?
     fn check(raw: &'a [u8], place: Place) -> Result<Self, TargetFault> {
         let mut text = Self { raw, is_canonical: true, is_plain: true };
-        let mut at = 0;
+        let mut at = run_length(raw, if place == Place::Path { &PLAIN_IN_PATH } else { &UNRESERVED });
         while let Some(byte) = raw.get(at) {
             at += 1;
             match class(*byte) {
@@ -155,3 +156,6 @@ impl Parameter<'_> {
         self.name.compare(&other.name).then_with(|| self.value.compare(&other.value))
     }
 }
+
+static UNRESERVED: Table = table(b"-._~");
+static PLAIN_IN_PATH: Table = table(b"-._~/");

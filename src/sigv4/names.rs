@@ -1,0 +1,60 @@
+//! Headers found by their names in lower case.
+
+use super::ascii::is_lower_case_of;
+use super::head::{Header, MAX_HEADERS};
+
+/// A small hash table over the headers of one request, so that a hundred names in a hundred headers are found as quickly
+/// as six in nine.
+pub(super) struct NameIndex {
+    /// The first header of each bucket; counted from 1, 0 for none.
+    first: [u8; Self::BUCKETS],
+    /// The header after each header in its bucket, likewise.
+    next: [u8; MAX_HEADERS],
+}
+
+impl NameIndex {
+    const BUCKETS: usize = 64;
+
+    pub fn new(headers: &[Header<'_>]) -> Self {
+        let mut index = Self { first: [0; Self::BUCKETS], next: [0; MAX_HEADERS] };
+        // From the last to the first, so that a bucket is in arrival order.
+        for (place, header) in headers.iter().enumerate().rev() {
+            let first = &mut index.first[Self::bucket(header.name)];
+            index.next[place] = *first;
+            *first = place as u8 + 1;
+        }
+        index
+    }
+
+    /// By the length, and by what the names of AWS differ in most, whatever their case: the last letter.
+    fn bucket(name: &[u8]) -> usize {
+        let last = name.last().map_or(0, |byte| usize::from(byte & 0x1f));
+        (name.len() * 5 + last) % Self::BUCKETS
+    }
+
+    /// The places of the headers whose name, in lower case, this is. A name with an upper-case letter has none.
+    pub fn places(&self, headers: &[Header<'_>], name: &[u8]) -> impl Iterator<Item = usize> {
+        let mut next = self.first[Self::bucket(name)];
+        std::iter::from_fn(move || {
+            while let Some(place) = next.checked_sub(1).map(usize::from) {
+                next = self.next[place];
+                if is_lower_case_of(name, headers[place].name) {
+                    return Some(place);
+                }
+            }
+            None
+        })
+    }
+}
+
+/// Whether a name comes after another in the order of the bytes. Its first byte or its first eight decide nearly always.
+pub(super) fn is_after(name: &[u8], previous: &[u8]) -> bool {
+    match (name.first(), previous.first()) {
+        (Some(a), Some(b)) if a != b => return a > b,
+        _ => {}
+    }
+    match (name.first_chunk(), previous.first_chunk()) {
+        (Some(a), Some(b)) if a != b => u64::from_be_bytes(*a) > u64::from_be_bytes(*b),
+        _ => name > previous,
+    }
+}

@@ -1,0 +1,191 @@
+//! The string to sign, its comparison, and what proves that it came out right: step 7 of a verification.
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::authorization::{ALGORITHM, Authorization, Carrier};
+use super::hex;
+use super::key::PreparedSigningKey;
+use super::payload::{Body, Payload, PayloadStatus};
+use super::refusal::Refusal;
+use super::scope::{CredentialScope, TERMINATOR};
+use super::signed_headers::SignedHeaders;
+use super::sink::Sink;
+use super::time::{AmzDate, UnixSeconds};
+
+/// How old a header-signed request may be, and how far ahead one to S3 may be: 15 minutes.
+pub(super) const SKEW: i64 = 15 * 60;
+
+/// Why there is no string to sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StringToSignError {
+    /// The request is refused.
+    Refused(Refusal),
+    /// The signature covers a hash of the body, which is neither in the request nor given by the caller. That is the
+    /// caller's fault, not the client's.
+    BodyRequired,
+}
+
+impl From<Refusal> for StringToSignError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What the client has signed, if it has: step 6 gets the key for its scope.
+pub struct StringToSign<'r, 'a> {
+    authorization: &'r Authorization<'a>,
+    hash: [u8; 32],
+    status: PayloadStatus,
+    /// A hash that the body must have, and the body. Compared last: a body is not hashed for a forged request.
+    claimed: Option<([u8; 32], Body<'a>)>,
+}
+
+impl<'r, 'a> StringToSign<'r, 'a> {
+    pub(super) fn new(
+        authorization: &'r Authorization<'a>,
+        hash: [u8; 32],
+        payload: &Payload<'_>,
+        body: Body<'a>,
+    ) -> Self {
+        Self { authorization, hash, status: payload.status, claimed: payload.claimed.map(|hash| (hash, body)) }
+    }
+
+    /// The id whose signing key is needed.
+    pub fn access_key_id(&self) -> &'a str {
+        self.authorization.access_key_id
+    }
+
+    /// What the signing key must be good for.
+    pub fn scope(&self) -> CredentialScope<'a> {
+        self.authorization.scope
+    }
+
+    /// Step 7: compares the signatures in constant time.
+    ///
+    /// # Errors
+    /// If the signature is another, or it is right and the body is not the one it was made for.
+    pub fn verify(&self, key: &PreparedSigningKey) -> Result<Verified<'a>, Refusal> {
+        let text = StringToSignText::new(&self.authorization.date, &self.authorization.scope, &self.hash);
+        let expected = key.sign(text.as_bytes());
+        if !is_same(&expected, &self.authorization.signature) {
+            return Err(self.does_not_match());
+        }
+        self.check_body()?;
+        Ok(Verified { authorization: *self.authorization, payload: self.status })
+    }
+
+    #[cold]
+    fn does_not_match(&self) -> Refusal {
+        Refusal::SignatureDoesNotMatch {
+            access_key_id: self.access_key_id().to_owned(),
+            provided: String::from_utf8_lossy(&hex::encode(&self.authorization.signature)).into_owned(),
+        }
+    }
+
+    fn check_body(&self) -> Result<(), Refusal> {
+        let Some((claimed, body)) = &self.claimed else { return Ok(()) };
+        match body.sha256() {
+            Some(computed) if computed != *claimed => Err(Refusal::BodyMismatch { claimed: *claimed, computed }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// In constant time, by words: byte by byte takes as long as two hash blocks.
+fn is_same(expected: &[u8; 32], provided: &[u8; 32]) -> bool {
+    let (expected, provided) = (expected.as_chunks::<8>().0.iter(), provided.as_chunks::<8>().0);
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    expected.zip(provided).fold(Choice::from(1), |same, (a, b)| same & word(a).ct_eq(&word(b))).into()
+}
+
+/// The longest string to sign: the algorithm, a time, the longest scope, a hash, and three line breaks.
+const LONGEST: usize = ALGORITHM.len() + 16 + (8 + 32 + 32 + TERMINATOR.len() + 3) + 64 + 3;
+
+/// Algorithm, time, scope and the hash of the canonical request, with line breaks between them.
+pub(super) struct StringToSignText {
+    text: [u8; LONGEST],
+    length: usize,
+}
+
+impl StringToSignText {
+    pub fn new(date: &AmzDate, scope: &CredentialScope<'_>, hash: &[u8; 32]) -> Self {
+        let mut text = Self { text: [0; LONGEST], length: 0 };
+        text.put(ALGORITHM.as_bytes());
+        text.put(b"\n");
+        text.put(date.as_bytes());
+        text.put(b"\n");
+        text.put(scope.date().as_bytes());
+        text.put(b"/");
+        text.put(scope.region().as_bytes());
+        text.put(b"/");
+        text.put(scope.service().as_bytes());
+        text.put(b"/");
+        text.put(TERMINATOR.as_bytes());
+        text.put(b"\n");
+        text.put(&hex::encode(hash));
+        text
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.length]
+    }
+}
+
+impl Sink for StringToSignText {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.text[self.length..self.length + bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+}
+
+/// A request whose signature was made with the key that its id names. There is no other way to build one than
+/// [`StringToSign::verify`].
+#[derive(Debug)]
+pub struct Verified<'a> {
+    authorization: Authorization<'a>,
+    payload: PayloadStatus,
+}
+
+impl<'a> Verified<'a> {
+    /// The key that signed.
+    pub fn access_key_id(&self) -> &'a str {
+        self.authorization.access_key_id
+    }
+
+    /// What it signed for.
+    pub fn scope(&self) -> CredentialScope<'a> {
+        self.authorization.scope
+    }
+
+    /// The headers that it signed.
+    pub fn signed_headers(&self) -> SignedHeaders<'a> {
+        self.authorization.signed_headers
+    }
+
+    /// What the signature says about the body.
+    pub fn payload(&self) -> PayloadStatus {
+        self.payload
+    }
+
+    /// Where the credentials stood.
+    pub fn carrier(&self) -> Carrier {
+        self.authorization.carrier
+    }
+
+    /// When it was signed.
+    pub fn date(&self) -> AmzDate {
+        self.authorization.date
+    }
+
+    /// SHA-256 of the signature: tells one use of a signature from another, and is no signature itself.
+    pub fn signature_hash(&self) -> [u8; 32] {
+        Sha256::digest(self.authorization.signature).into()
+    }
+
+    /// The last second in which the same request would be accepted again.
+    pub fn valid_until(&self) -> UnixSeconds {
+        self.authorization.date.unix() + self.authorization.expires.map_or(SKEW, i64::from)
+    }
+}
