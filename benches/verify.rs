@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use hmac::{Hmac, KeyInit, Mac};
 use rederive::sigv4::{
     Body, Expectation, Family, Limits, PreparedSigningKey, Regions, RequestHead, SignedRequest, UnixSeconds,
@@ -122,5 +122,8 @@ fn bench(criterion: &mut Criterion) {
     println!("ratio: {:.2} with the keyed state at hand, {:.2} from the key", ratio(bare), ratio(bare_from_key));
 }
 
-criterion_group!(benches, bench);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    bench(&mut criterion);
+    criterion.final_summary();
+}

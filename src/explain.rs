@@ -125,7 +125,7 @@ impl Explanation {
     }
 
     fn show(&mut self, request: &SignedRequest<'_, '_>, canonical: &CanonicalRequest) {
-        self.canonical_request = Some(String::from_utf8_lossy(&canonical.text()).into_owned());
+        self.canonical_request = Some(String::from_utf8_lossy(canonical.text()).into_owned());
         self.string_to_sign = Some(request.string_to_sign_text(&canonical.sha256()));
     }
 
