@@ -129,9 +129,9 @@ impl Authority {
             Status::Starting => troubles.push("the HSM worker is starting".into()),
             Status::Down(_) | Status::Latched(_) => troubles.push("the HSM worker is down".into()),
         }
-        if let Err(error) = self.registry.last_change().await {
+        if let Err(error) = self.registry.check_writable().await {
             tracing::error!(%error, "the registry failed its check");
-            troubles.push("the registry cannot answer".into());
+            troubles.push("the registry cannot be written".into());
         }
         match self.clock.now() {
             Ok(now) => {

@@ -21,17 +21,8 @@ impl Registry {
     /// Registers an account.
     pub async fn create_account(&self, number: Account, at: i64) -> Result<()> {
         let mut transaction = self.write().await?;
-        let inserted =
-            sqlx::query("INSERT INTO accounts (number, created_at) VALUES ($1, $2) ON CONFLICT (number) DO NOTHING")
-                .bind(as_int(number))
-                .bind(at)
-                .execute(&mut *transaction)
-                .await?;
-        if inserted.rows_affected() == 0 {
-            return Err(RegistryError::AccountExists(number));
-        }
-        changes::append(&mut transaction, at, ChangeKind::AccountCreated, number).await?;
-        Ok(transaction.commit().await?)
+        let outcome = insert(&mut transaction, number, at).await;
+        transaction.end(outcome).await
     }
 
     /// All accounts, by number.
@@ -50,6 +41,20 @@ impl Registry {
     pub async fn account_exists(&self, number: Account) -> Result<bool> {
         exists(&mut *self.readers.acquire().await?, number).await
     }
+}
+
+/// Registers an account inside a transaction.
+pub(super) async fn insert(transaction: &mut SqliteConnection, number: Account, at: i64) -> Result<()> {
+    let inserted =
+        sqlx::query("INSERT INTO accounts (number, created_at) VALUES ($1, $2) ON CONFLICT (number) DO NOTHING")
+            .bind(as_int(number))
+            .bind(at)
+            .execute(&mut *transaction)
+            .await?;
+    if inserted.rows_affected() == 0 {
+        return Err(RegistryError::AccountExists(number));
+    }
+    changes::append(transaction, at, ChangeKind::AccountCreated, number).await.map(|_| ())
 }
 
 /// Whether an account is registered, as the connection sees it.

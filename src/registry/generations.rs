@@ -70,25 +70,8 @@ impl Registry {
     /// Registers a generation; refuses a number that was used before.
     pub async fn insert_generation(&self, row: &GenerationRow) -> Result<()> {
         let mut transaction = self.write().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO generations (number, state, check_value, class, share_first, share_last, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number) DO NOTHING",
-        )
-        .bind(i64::from(row.number.number()))
-        .bind(row.state.as_str())
-        .bind(row.check_value.as_slice())
-        .bind(row.class.name())
-        .bind(i64::from(*row.shares.start()))
-        .bind(i64::from(*row.shares.end()))
-        .bind(row.created_at)
-        .execute(&mut *transaction)
-        .await?;
-        if inserted.rows_affected() == 0 {
-            return Err(RegistryError::GenerationExists(row.number));
-        }
-        changes::append(&mut transaction, row.created_at, ChangeKind::GenerationCreated, row.number).await?;
-        append_state(&mut transaction, row.number, row.state, row.created_at).await?;
-        Ok(transaction.commit().await?)
+        let outcome = insert(&mut transaction, row).await;
+        transaction.end(outcome).await
     }
 
     /// All generations, closed ones too, by number.
@@ -100,21 +83,45 @@ impl Registry {
     /// Moves a generation forward in its life. The state it has already is no error and no change.
     pub async fn set_generation_state(&self, number: Generation, to: GenerationState, at: i64) -> Result<()> {
         let mut transaction = self.write().await?;
-        let from = state(&mut transaction, number).await?;
-        if to < from {
-            return Err(RegistryError::StateGoesBack { generation: number, from, to });
-        }
-        if to == from {
-            return Ok(());
-        }
-        sqlx::query("UPDATE generations SET state = $1 WHERE number = $2")
-            .bind(to.as_str())
-            .bind(i64::from(number.number()))
-            .execute(&mut *transaction)
-            .await?;
-        append_state(&mut transaction, number, to, at).await?;
-        Ok(transaction.commit().await?)
+        let outcome = set_state(&mut transaction, number, to, at).await;
+        transaction.end(outcome).await
     }
+}
+
+async fn insert(transaction: &mut SqliteConnection, row: &GenerationRow) -> Result<()> {
+    let inserted = sqlx::query(
+        "INSERT INTO generations (number, state, check_value, class, share_first, share_last, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number) DO NOTHING",
+    )
+    .bind(i64::from(row.number.number()))
+    .bind(row.state.as_str())
+    .bind(row.check_value.as_slice())
+    .bind(row.class.name())
+    .bind(i64::from(*row.shares.start()))
+    .bind(i64::from(*row.shares.end()))
+    .bind(row.created_at)
+    .execute(&mut *transaction)
+    .await?;
+    if inserted.rows_affected() == 0 {
+        return Err(RegistryError::GenerationExists(row.number));
+    }
+    append_state(transaction, row.number, row.state, row.created_at).await
+}
+
+async fn set_state(transaction: &mut SqliteConnection, number: Generation, to: GenerationState, at: i64) -> Result<()> {
+    let from = state(transaction, number).await?;
+    if to < from {
+        return Err(RegistryError::StateGoesBack { generation: number, from, to });
+    }
+    if to == from {
+        return Ok(());
+    }
+    sqlx::query("UPDATE generations SET state = $1 WHERE number = $2")
+        .bind(to.as_str())
+        .bind(i64::from(number.number()))
+        .execute(&mut *transaction)
+        .await?;
+    append_state(transaction, number, to, at).await
 }
 
 /// A generation's state inside a transaction.
@@ -127,6 +134,7 @@ pub(super) async fn state(transaction: &mut SqliteConnection, number: Generation
     Cells::of(&row, "generations", "number").word("state", GenerationState::parse)
 }
 
+/// One entry tells of a generation and its state: who hears of it looks at its row.
 async fn append_state(
     transaction: &mut SqliteConnection,
     number: Generation,
@@ -134,7 +142,7 @@ async fn append_state(
     at: i64,
 ) -> Result<()> {
     let kind = match state {
-        GenerationState::Pending => return Ok(()),
+        GenerationState::Pending => ChangeKind::GenerationCreated,
         GenerationState::Issuing => ChangeKind::GenerationIssuing,
         GenerationState::Verifying => ChangeKind::GenerationVerifying,
         GenerationState::Closed => ChangeKind::GenerationClosed,

@@ -37,17 +37,32 @@ impl Registry {
     /// that [`RegistryError::DuplicateId`] can be answered with the next attempt.
     pub async fn insert_key(&self, new: &NewKey) -> Result<KeyRow> {
         let mut transaction = self.write().await?;
-        check_generation(&mut transaction, new).await?;
-        check_owner(&mut transaction, &new.owner).await?;
-        // Before the signature: who asks thrice within a second, with one signature, is told of the quota at once.
-        check_quota(&mut transaction, new).await?;
-        use_signature(&mut transaction, new).await?;
-        use_serial(&mut transaction, new).await?;
-        insert(&mut transaction, new).await?;
-        let row = keys::by_id(&mut transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))?;
-        transaction.commit().await?;
-        Ok(row)
+        let outcome = issue(&mut transaction, new).await;
+        transaction.end(outcome).await
     }
+
+    /// Registers the owner's account together with its first key: there is never one without the other.
+    pub async fn create_account_with_key(&self, new: &NewKey) -> Result<KeyRow> {
+        let mut transaction = self.write().await?;
+        let outcome = create_account_and_issue(&mut transaction, new).await;
+        transaction.end(outcome).await
+    }
+}
+
+async fn create_account_and_issue(transaction: &mut SqliteConnection, new: &NewKey) -> Result<KeyRow> {
+    accounts::insert(transaction, new.owner.account, new.at).await?;
+    issue(transaction, new).await
+}
+
+async fn issue(transaction: &mut SqliteConnection, new: &NewKey) -> Result<KeyRow> {
+    check_generation(transaction, new).await?;
+    check_owner(transaction, &new.owner).await?;
+    // Before the signature: who asks thrice within a second, with one signature, is told of the quota at once.
+    check_quota(transaction, new).await?;
+    use_signature(transaction, new).await?;
+    use_serial(transaction, new).await?;
+    insert(transaction, new).await?;
+    keys::by_id(transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))
 }
 
 async fn use_signature(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {

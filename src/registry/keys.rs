@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 use super::accounts::as_int;
 use super::cells::Cells;
 use super::changes::{self, ChangeKind};
-use super::{Page, Registry, RegistryError, Result, UserId, user_arn};
+use super::{Page, Registry, RegistryError, Result, Transaction, UserId, user_arn};
 
 /// Who a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -160,38 +160,52 @@ impl Registry {
         at: i64,
     ) -> Result<Option<i64>> {
         let mut transaction = self.write().await?;
-        let row = by_id(&mut transaction, id).await?;
-        let theirs = row.filter(|row| row.owner() == *owner && row.status != KeyStatus::Deleted);
-        let before = theirs.ok_or(RegistryError::NoSuchKey(*id))?.status;
-        if before == status {
-            return Ok(None);
-        }
-        sqlx::query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
-            .bind(status.as_str())
-            .bind(at)
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        let seq = changes::append(&mut transaction, at, status.change(), id).await?;
-        transaction.commit().await?;
-        Ok(Some(seq))
+        let outcome = set_status(&mut transaction, id, owner, status, at).await;
+        transaction.end(outcome).await
     }
 
     /// Every key that is not active, with the number of the newest change that was looked at.
     pub async fn denied_keys(&self) -> Result<DenyList> {
-        let mut snapshot = self.readers.begin().await?;
-        let as_of = changes::last(&mut snapshot).await?;
-        let rows = sqlx::query("SELECT id FROM access_keys WHERE status <> 'active'").fetch_all(&mut *snapshot).await?;
-        let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), malformed: Vec::new() };
-        for row in &rows {
-            let id: String = row.try_get_unchecked(0).unwrap_or_else(|_| "unreadable".into());
-            match AccessKeyId::parse(id.as_bytes()) {
-                Some(id) => list.ids.push(id),
-                None => list.malformed.push(format!("access_keys {id:?}: not an access key id")),
-            }
-        }
-        Ok(list)
+        let mut snapshot = Transaction::read(&self.readers).await?;
+        let outcome = denied(&mut snapshot).await;
+        snapshot.end(outcome).await
     }
+}
+
+async fn set_status(
+    transaction: &mut SqliteConnection,
+    id: &AccessKeyId,
+    owner: &Owner,
+    status: KeyStatus,
+    at: i64,
+) -> Result<Option<i64>> {
+    let row = by_id(transaction, id).await?;
+    let theirs = row.filter(|row| row.owner() == *owner && row.status != KeyStatus::Deleted);
+    let before = theirs.ok_or(RegistryError::NoSuchKey(*id))?.status;
+    if before == status {
+        return Ok(None);
+    }
+    sqlx::query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
+        .bind(status.as_str())
+        .bind(at)
+        .bind(id.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    changes::append(transaction, at, status.change(), id).await.map(Some)
+}
+
+async fn denied(snapshot: &mut SqliteConnection) -> Result<DenyList> {
+    let as_of = changes::last(snapshot).await?;
+    let rows = sqlx::query("SELECT id FROM access_keys WHERE status <> 'active'").fetch_all(snapshot).await?;
+    let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), malformed: Vec::new() };
+    for row in &rows {
+        let id: String = row.try_get_unchecked(0).unwrap_or_else(|_| "unreadable".into());
+        match AccessKeyId::parse(id.as_bytes()) {
+            Some(id) => list.ids.push(id),
+            None => list.malformed.push(format!("access_keys {id:?}: not an access key id")),
+        }
+    }
+    Ok(list)
 }
 
 /// The row of an id, as the connection sees it.

@@ -1,6 +1,7 @@
 //! When, where and for what a key was last used: written in batches, so that no verification waits for it.
 
 use rederive_hsm::access_key_id::AccessKeyId;
+use sqlx::SqliteConnection;
 
 use super::{LastUsed, Registry, Result};
 
@@ -17,18 +18,23 @@ impl Registry {
     /// Records uses in one transaction. A use older than the one on record, or of an unknown key, changes nothing.
     pub async fn record_last_used(&self, uses: &[KeyUse]) -> Result<()> {
         let mut transaction = self.write().await?;
-        for KeyUse { id, used } in uses {
-            sqlx::query(
-                "UPDATE access_keys SET last_used_at = $1, last_used_service = $2, last_used_region = $3 \
-                 WHERE id = $4 AND (last_used_at IS NULL OR last_used_at <= $1)",
-            )
-            .bind(used.at)
-            .bind(&used.service)
-            .bind(&used.region)
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        }
-        Ok(transaction.commit().await?)
+        let outcome = record(&mut transaction, uses).await;
+        transaction.end(outcome).await
     }
+}
+
+async fn record(transaction: &mut SqliteConnection, uses: &[KeyUse]) -> Result<()> {
+    for KeyUse { id, used } in uses {
+        sqlx::query(
+            "UPDATE access_keys SET last_used_at = $1, last_used_service = $2, last_used_region = $3 \
+             WHERE id = $4 AND (last_used_at IS NULL OR last_used_at <= $1)",
+        )
+        .bind(used.at)
+        .bind(&used.service)
+        .bind(&used.region)
+        .bind(id.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    }
+    Ok(())
 }

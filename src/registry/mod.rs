@@ -18,11 +18,12 @@ mod keys;
 mod last_used;
 mod open;
 mod settings;
+mod transaction;
 mod user_id;
 mod users;
+mod writable;
 
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, Transaction};
 
 pub use accounts::AccountRow;
 pub use changes::{Change, ChangeKind};
@@ -35,11 +36,15 @@ pub use settings::Settings;
 pub use user_id::UserId;
 pub use users::{NewUser, Tag, UserRow, user_arn};
 
+use transaction::Transaction;
+use writable::LastTrial;
+
 /// The registry. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Registry {
     writer: SqlitePool,
     readers: SqlitePool,
+    last_trial: LastTrial,
 }
 
 /// One page of a list.
@@ -52,9 +57,9 @@ pub struct Page<T> {
 }
 
 impl Registry {
-    /// Starts a transaction that holds the write lock until it is committed or dropped.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    /// Starts a transaction that holds the write lock until its end.
+    async fn write(&self) -> Result<Transaction> {
+        Transaction::write(&self.writer).await
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::ConnectOptions;
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{Registry, RegistryError, Result, Trouble, TroubleKind};
+use super::{LastTrial, Registry, RegistryError, Result, Trouble, TroubleKind};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -65,7 +65,7 @@ async fn open_pools(path: &Path) -> std::result::Result<Registry, Trouble> {
     let writer = pool(1).connect_with(writing).await?;
     bring_up_to_date(&mut *writer.acquire().await?).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-    Ok(Registry { writer, readers })
+    Ok(Registry { writer, readers, last_trial: LastTrial::default() })
 }
 
 /// Connections are kept for good: they cost a thread each and hold prepared statements.

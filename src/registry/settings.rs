@@ -30,16 +30,20 @@ impl Registry {
     /// starts keep verifying. A prefix never changes between long-term and temporary.
     pub async fn settle(&self, wanted: &Settings) -> Result<Settings> {
         let mut transaction = self.write().await?;
-        let settled = match read(&mut transaction).await? {
-            None => wanted.clone(),
-            Some(fixed) => merge(wanted, &fixed)?,
-        };
-        store(&mut transaction, LAYOUT, layout_name(settled.layout)).await?;
-        store(&mut transaction, LONG_TERM, &list(&settled.prefixes, Lifetime::LongTerm)).await?;
-        store(&mut transaction, TEMPORARY, &list(&settled.prefixes, Lifetime::Temporary)).await?;
-        transaction.commit().await?;
-        Ok(settled)
+        let outcome = settle(&mut transaction, wanted).await;
+        transaction.end(outcome).await
     }
+}
+
+async fn settle(transaction: &mut SqliteConnection, wanted: &Settings) -> Result<Settings> {
+    let settled = match read(transaction).await? {
+        None => wanted.clone(),
+        Some(fixed) => merge(wanted, &fixed)?,
+    };
+    store(transaction, LAYOUT, layout_name(settled.layout)).await?;
+    store(transaction, LONG_TERM, &list(&settled.prefixes, Lifetime::LongTerm)).await?;
+    store(transaction, TEMPORARY, &list(&settled.prefixes, Lifetime::Temporary)).await?;
+    Ok(settled)
 }
 
 fn merge(wanted: &Settings, fixed: &Settings) -> Result<Settings> {

@@ -63,15 +63,8 @@ impl Registry {
     /// Creates a user.
     pub async fn create_user(&self, new: &NewUser) -> Result<UserRow> {
         let mut transaction = self.write().await?;
-        if !accounts::exists(&mut transaction, new.account).await? {
-            return Err(RegistryError::NoSuchAccount(new.account));
-        }
-        if by_name(&mut transaction, new.account, &new.name).await?.is_some() {
-            return Err(RegistryError::UserExists { account: new.account, name: new.name.clone() });
-        }
-        insert(&mut transaction, new).await?;
-        changes::append(&mut transaction, new.at, ChangeKind::UserCreated, &new.user_id).await?;
-        transaction.commit().await?;
+        let outcome = create(&mut transaction, new).await;
+        transaction.end(outcome).await?;
         let NewUser { user_id, account, name, path, tags, at } = new.clone();
         Ok(UserRow { user_id, account, name, path, tags, created_at: at })
     }
@@ -113,25 +106,40 @@ impl Registry {
     /// Deletes a user; refuses while it has keys, active or not.
     pub async fn delete_user(&self, account: Account, user_id: &UserId, at: i64) -> Result<()> {
         let mut transaction = self.write().await?;
-        let gone =
-            sqlx::query("UPDATE users SET deleted_at = $1 WHERE user_id = $2 AND account = $3 AND deleted_at IS NULL")
-                .bind(at)
-                .bind(user_id.as_str())
-                .bind(as_int(account))
-                .execute(&mut *transaction)
-                .await?;
-        if gone.rows_affected() == 0 {
-            return Err(RegistryError::NoSuchUser { account, user: user_id.to_string() });
-        }
-        let keys = sqlx::query("SELECT 1 FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted'")
-            .bind(as_int(account))
-            .bind(user_id.as_str());
-        if keys.fetch_optional(&mut *transaction).await?.is_some() {
-            return Err(RegistryError::DeleteConflict(user_id.clone()));
-        }
-        changes::append(&mut transaction, at, ChangeKind::UserDeleted, user_id).await?;
-        Ok(transaction.commit().await?)
+        let outcome = delete(&mut transaction, account, user_id, at).await;
+        transaction.end(outcome).await
     }
+}
+
+async fn create(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()> {
+    if !accounts::exists(transaction, new.account).await? {
+        return Err(RegistryError::NoSuchAccount(new.account));
+    }
+    if by_name(transaction, new.account, &new.name).await?.is_some() {
+        return Err(RegistryError::UserExists { account: new.account, name: new.name.clone() });
+    }
+    insert(transaction, new).await?;
+    changes::append(transaction, new.at, ChangeKind::UserCreated, &new.user_id).await.map(|_| ())
+}
+
+async fn delete(transaction: &mut SqliteConnection, account: Account, user_id: &UserId, at: i64) -> Result<()> {
+    let gone =
+        sqlx::query("UPDATE users SET deleted_at = $1 WHERE user_id = $2 AND account = $3 AND deleted_at IS NULL")
+            .bind(at)
+            .bind(user_id.as_str())
+            .bind(as_int(account))
+            .execute(&mut *transaction)
+            .await?;
+    if gone.rows_affected() == 0 {
+        return Err(RegistryError::NoSuchUser { account, user: user_id.to_string() });
+    }
+    let keys = sqlx::query("SELECT 1 FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted'")
+        .bind(as_int(account))
+        .bind(user_id.as_str());
+    if keys.fetch_optional(&mut *transaction).await?.is_some() {
+        return Err(RegistryError::DeleteConflict(user_id.clone()));
+    }
+    changes::append(transaction, at, ChangeKind::UserDeleted, user_id).await.map(|_| ())
 }
 
 async fn insert(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()> {

@@ -2,10 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use rederive::registry::{ChangeKind, GenerationState, Registry, RegistryError, Settings, TroubleKind};
+use rederive::registry::{
+    ChangeKind, GenerationState, KeyStatus, KeyUse, LastUsed, Registry, RegistryError, Settings, TroubleKind,
+};
 use rederive_hsm::access_key_id::{Account, Layout, Lifetime, Prefix, Prefixes};
 
-use super::{Place, account, generation, id, new_key, root};
+use super::{Place, account, generation, id, new_key, new_user, root};
 
 fn trouble<T: std::fmt::Debug>(result: Result<T, RegistryError>) -> (TroubleKind, String) {
     match result {
@@ -136,6 +138,54 @@ async fn a_failure_midway_leaves_nothing_half_done() {
     place.vandalise("DROP TRIGGER full").await;
     place.registry.create_account(Account::new(7).expect("a number"), 5).await.expect("works again");
     assert_eq!(place.registry.last_change().await.expect("counts"), before + 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_sqlite_rolled_back_by_itself_does_not_wedge_the_writer() {
+    let place = Place::new().await;
+    place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
+    // As on a full disk, the transaction is gone before anybody rolls it back.
+    place
+        .vandalise(
+            "CREATE TRIGGER full BEFORE INSERT ON changes BEGIN SELECT RAISE(ROLLBACK, 'full'); END; \
+             CREATE TRIGGER full_too BEFORE UPDATE ON access_keys BEGIN SELECT RAISE(ROLLBACK, 'full'); END; \
+             CREATE TRIGGER full_settings BEFORE INSERT ON settings BEGIN SELECT RAISE(ROLLBACK, 'full'); END",
+        )
+        .await;
+    let other = Account::new(7).expect("a number");
+    let used = LastUsed { at: 30, service: "s3".into(), region: "local".into() };
+    let uses = [KeyUse { id: id(1), used }];
+    for _ in 0..3 {
+        trouble(place.registry.create_account(other, 5).await);
+        trouble(place.registry.record_last_used(&uses).await);
+        trouble(place.registry.set_key_status(&id(1), &root(), KeyStatus::Inactive, 30).await);
+        trouble(place.registry.create_user(&new_user("alice", "/")).await);
+        trouble(place.registry.insert_generation(&generation(1, GenerationState::Issuing)).await);
+        let (_, text) = trouble(place.registry.check_writable().await);
+        assert!(text.contains("full"), "{text}");
+        assert!(place.registry.key(&id(1)).await.expect("reads go on").is_some());
+    }
+    place.vandalise("DROP TRIGGER full; DROP TRIGGER full_too; DROP TRIGGER full_settings").await;
+    place.registry.check_writable().await.expect("can be written again");
+    place.registry.create_account(other, 5).await.expect("works again");
+    place.registry.record_last_used(&uses).await.expect("works again");
+    place.registry.set_key_status(&id(1), &root(), KeyStatus::Inactive, 31).await.expect("works again");
+    place.user("alice").await;
+    place.registry.insert_generation(&generation(1, GenerationState::Issuing)).await.expect("works again");
+}
+
+#[tokio::test]
+async fn a_trial_write_leaves_nothing_behind() {
+    let place = Place::new().await;
+    let before = place.registry.last_change().await.expect("counts");
+    place.registry.check_writable().await.expect("can be written");
+    place.registry.check_writable().await.expect("still");
+    assert_eq!(place.registry.last_change().await.expect("counts"), before);
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM settings")
+        .fetch_one(&mut place.side_door().await)
+        .await
+        .expect("counts");
+    assert_eq!(rows, 0);
 }
 
 #[tokio::test]
