@@ -139,6 +139,15 @@ fn what_is_wrong_is_told_in_the_codes_of_the_service() {
     injected.headers.push(("x-amz-copy-source".into(), "/other/secret".into()));
     assert_eq!(code(&injected.call()), "AccessDenied");
 
+    let mut injected = good();
+    injected.headers.push(("x_amz_copy_source".into(), "/other/secret".into()));
+    assert_eq!(code(&injected.call()), "AccessDenied", "the same behind a gateway that knows no hyphens");
+
+    let mut presigned = boto3_call(&dev, &alice, "presigned");
+    assert_eq!(code(&presigned), "accept");
+    presigned["headers"].as_array_mut().expect("headers").push(json!(["Authorization", ""]));
+    assert_eq!(code(&presigned), "InvalidArgument", "credentials in the query, and a header for credentials");
+
     let mut expects_region = good().call();
     expects_region["expect"]["region"] = "elsewhere".into();
     assert_eq!(code(&expects_region), "AuthorizationHeaderMalformed");

@@ -93,16 +93,17 @@ impl Authority {
         Ok(RootKey { id: row.id, secret })
     }
 
-    /// Changes the status of an owner's key, or deletes it. The next request meets the new status: memory has followed
+    /// Changes the status of an owner's key, or deletes it, for a request that the key `by` has signed. The next request meets the new status: memory has followed
     /// before this returns.
     pub async fn set_key_status(
         &self,
         id: &AccessKeyId,
         owner: &Owner,
         status: KeyStatus,
+        by: AccessKeyId,
         now: i64,
     ) -> Result<(), RegistryError> {
-        self.registry.set_key_status(id, owner, status, now).await?;
+        self.registry.on_behalf_of(by).set_key_status(id, owner, status, now).await?;
         self.catch_up().await
     }
 

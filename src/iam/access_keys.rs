@@ -138,7 +138,7 @@ async fn set_status<O: KeyOffice>(
     call.authorize(&name.map_or(Subject::Caller, Subject::User))?;
     let owner = owner(call, name).await?;
     let id = AccessKeyId::parse(id.as_bytes()).ok_or_else(|| no_such_key(id))?;
-    call.office.set_status(&id, &owner, status, call.now).await?;
+    call.office.set_status(&id, &owner, status, call.caller.access_key_id, call.now).await?;
     Ok(call.reply_without_output())
 }
 

@@ -35,6 +35,7 @@ pub async fn answer<O: KeyOffice>(
     let done = async {
         let action = Action::of(service, parameters)?;
         not_by_url(action, caller)?;
+        let registry = &registry.on_behalf_of(caller.access_key_id);
         let body = dispatch(&Call { registry, office, caller, parameters, action, now }).await?;
         Ok(Answer { status: 200, body, holds_secret: action.gives_secret() })
     };

@@ -74,6 +74,10 @@ impl From<RegistryError> for ApiError {
             RegistryError::QuotaExceeded(quota) => {
                 Self::sender(409, "LimitExceeded", format!("Cannot exceed quota for AccessKeysPerUser: {quota}"))
             }
+            RegistryError::ActorDenied(_) => {
+                let text = "The security token included in the request is invalid.";
+                Self { inside: Some(error.to_string()), ..Self::sender(403, "InvalidClientTokenId", text.into()) }
+            }
             RegistryError::SerialsExhausted { .. } => {
                 let text = "The account has used up its access key ids: the operator must begin a new generation";
                 Self { inside: Some(error.to_string()), ..Self::sender(409, "LimitExceeded", text.into()) }

@@ -18,12 +18,13 @@ pub trait KeyOffice: Send + Sync {
         now: i64,
     ) -> impl Future<Output = Result<Issued, IssueError>> + Send;
 
-    /// Changes the status of an owner's key, or deletes it.
+    /// Changes the status of an owner's key, or deletes it. `by` is the key that signed the request.
     fn set_status(
         &self,
         id: &AccessKeyId,
         owner: &Owner,
         status: KeyStatus,
+        by: AccessKeyId,
         now: i64,
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
 }
@@ -44,8 +45,9 @@ impl KeyOffice for Authority {
         id: &AccessKeyId,
         owner: &Owner,
         status: KeyStatus,
+        by: AccessKeyId,
         now: i64,
     ) -> Result<(), RegistryError> {
-        self.set_key_status(id, owner, status, now).await
+        self.set_key_status(id, owner, status, by, now).await
     }
 }

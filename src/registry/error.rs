@@ -44,6 +44,9 @@ pub enum RegistryError {
     /// A key with that id exists or existed. Take the next attempt.
     #[error("the access key id {0} is taken")]
     DuplicateId(AccessKeyId),
+    /// The key that signed for the change is not active any more.
+    #[error("{0}, which signed for this, is not active any more")]
+    ActorDenied(AccessKeyId),
     /// The owner has as many keys as it may.
     #[error("the owner has {0} access keys already")]
     QuotaExceeded(u32),

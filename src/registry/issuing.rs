@@ -36,7 +36,8 @@ impl Registry {
     /// Registers a key, active. When it fails nothing has happened; in particular the signature is still good, so
     /// that [`RegistryError::DuplicateId`] can be answered with the next attempt.
     pub async fn insert_key(&self, new: &NewKey) -> Result<KeyRow> {
-        let mut transaction = self.write().await?;
+        let registry = Self { actor: new.created_by, ..self.clone() };
+        let mut transaction = registry.write().await?;
         let outcome = issue(&mut transaction, new).await;
         transaction.end(outcome).await
     }

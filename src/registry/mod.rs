@@ -23,6 +23,7 @@ mod user_id;
 mod users;
 mod writable;
 
+use rederive_hsm::access_key_id::AccessKeyId;
 use sqlx::sqlite::SqlitePool;
 
 pub use accounts::AccountRow;
@@ -45,6 +46,8 @@ pub struct Registry {
     writer: SqlitePool,
     readers: SqlitePool,
     last_trial: LastTrial,
+    /// The key that signed for what is written; `None` for an operator's command.
+    actor: Option<AccessKeyId>,
 }
 
 /// One page of a list.
@@ -57,9 +60,21 @@ pub struct Page<T> {
 }
 
 impl Registry {
+    /// The registry, writing for whoever signed with a key: each change looks, in its own transaction, whether that key is
+    /// still active. Between a request's verification and its turn to write, somebody may have switched the key off.
+    pub fn on_behalf_of(&self, key: AccessKeyId) -> Self {
+        Self { actor: Some(key), ..self.clone() }
+    }
+
     /// Starts a transaction that holds the write lock until its end.
     async fn write(&self) -> Result<Transaction> {
-        Transaction::write(&self.writer).await
+        let mut transaction = Transaction::write(&self.writer).await?;
+        let Some(actor) = &self.actor else { return Ok(transaction) };
+        match keys::by_id(&mut transaction, actor).await {
+            Ok(Some(row)) if row.status == KeyStatus::Active => Ok(transaction),
+            Ok(_) => transaction.end(Err(RegistryError::ActorDenied(*actor))).await,
+            Err(error) => transaction.end(Err(error)).await,
+        }
     }
 }
 

@@ -65,7 +65,7 @@ async fn open_pools(path: &Path) -> std::result::Result<Registry, Trouble> {
     let writer = pool(1).connect_with(writing).await?;
     bring_up_to_date(&mut *writer.acquire().await?).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-    Ok(Registry { writer, readers, last_trial: LastTrial::default() })
+    Ok(Registry { writer, readers, last_trial: LastTrial::default(), actor: None })
 }
 
 /// Connections are kept for good: they cost a thread each and hold prepared statements.

@@ -84,6 +84,10 @@ impl<'a> Authorization<'a> {
     pub fn find(head: &RequestHead<'a>, named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<Self, Refusal> {
         let header = named.authorization.filter(|value| !value.is_empty());
         let query = QueryCredentials::find(target)?;
+        // A gateway may choose its way by the header's being there, whatever it says.
+        if header.is_none() && named.authorization.is_some() && !matches!(query, QueryCredentials::None) {
+            return Err(Refusal::SeveralCredentials);
+        }
         match (header, query) {
             (Some(header), QueryCredentials::None) => Self::from_header(header, named),
             (None, QueryCredentials::V4(parts)) => Self::from_query(&parts, named),

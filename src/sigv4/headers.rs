@@ -60,8 +60,17 @@ impl<'a> NamedHeaders<'a> {
     }
 }
 
-/// Whether a name begins with `x-amz-`.
+/// Whether a name begins with `x-amz-`, with underscores for hyphens or not: behind a gateway that hands headers on in
+/// CGI's way, both become the same.
 fn is_amz(name: &[u8]) -> bool {
+    is_amz_as_written(name) || (name.get(..6).is_some_and(is_amz_with_underscores))
+}
+
+fn is_amz_with_underscores(start: &[u8]) -> bool {
+    matches!(start, [b'x' | b'X', b'-' | b'_', b'a' | b'A', b'm' | b'M', b'z' | b'Z', b'-' | b'_'])
+}
+
+fn is_amz_as_written(name: &[u8]) -> bool {
     const PREFIX: u64 = u64::from_be_bytes(*b"\0\0x-amz-");
     match name.first_chunk() {
         Some(start) => to_lower(u64::from_be_bytes(*start)) >> 16 == PREFIX,

@@ -59,9 +59,10 @@ impl KeyOffice for Office {
         id: &AccessKeyId,
         owner: &Owner,
         status: KeyStatus,
+        by: AccessKeyId,
         now: i64,
     ) -> Result<(), RegistryError> {
-        self.registry.set_key_status(id, owner, status, now).await.map(|_| ())
+        self.registry.on_behalf_of(by).set_key_status(id, owner, status, now).await.map(|_| ())
     }
 }
 

@@ -97,15 +97,15 @@ async fn access_keys() {
         result("ListAccessKeys", IAM, &inner)
     };
     let of_alice = "<UserName>alice</UserName>";
-    let status = |status: &str| format!("Action=UpdateAccessKey&AccessKeyId={}&Status={status}", id(2));
+    let status = |status: &str| format!("Action=UpdateAccessKey&UserName=alice&AccessKeyId={}&Status={status}", id(2));
     let delete = format!("Action=DeleteAccessKey&UserName=alice&AccessKeyId={}", id(2));
     for (caller, form, expected) in [
         (alice(), "Action=ListAccessKeys".into(), list(&key(of_alice, 2, "Active"))),
         (root(), "Action=ListAccessKeys".into(), list(&key("", 1, "Active"))),
         (alice(), status("Inactive"), whole("UpdateAccessKey", IAM, "")),
-        (alice(), status("Inactive"), whole("UpdateAccessKey", IAM, "")),
+        (root(), status("Inactive"), whole("UpdateAccessKey", IAM, "")),
         (root(), "Action=ListAccessKeys&UserName=alice".into(), list(&key(of_alice, 2, "Inactive"))),
-        (alice(), status("Active"), whole("UpdateAccessKey", IAM, "")),
+        (root(), status("Active"), whole("UpdateAccessKey", IAM, "")),
         (root(), "Action=ListAccessKeys&UserName=alice".into(), list(&key(of_alice, 2, "Active"))),
         (root(), delete, whole("DeleteAccessKey", IAM, "")),
         (

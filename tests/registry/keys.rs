@@ -7,7 +7,7 @@ use rederive::registry::{
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 
-use super::{Place, account, generation, id, id_in, new_key, root};
+use super::{Place, account, generation, id, id_in, new_key, new_user, root};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_at_once_get_two_keys() {
@@ -286,4 +286,25 @@ async fn changes_are_numbered_without_gaps() {
     let all = place.registry.changes_since(before, 1000).await.expect("lists");
     assert_eq!(all.iter().map(|change| change.seq).collect::<Vec<_>>(), seqs);
     assert_eq!(seqs, (before + 1..=before + 160).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_key_that_was_switched_off_changes_nothing_any_more() {
+    let place = Place::new().await;
+    let alice = place.user("alice").await;
+    for serial in [1, 2] {
+        place.registry.insert_key(&new_key(id(serial), &alice)).await.expect("made");
+    }
+    let thief = place.registry.on_behalf_of(id(1));
+    thief.set_key_status(&id(2), &alice, KeyStatus::Inactive, 30).await.expect("the control: an active key may");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Inactive, 31).await.expect("switched off");
+
+    let back_on = thief.set_key_status(&id(1), &alice, KeyStatus::Active, 32).await;
+    assert!(matches!(back_on, Err(RegistryError::ActorDenied(by)) if by == id(1)), "{back_on:?}");
+    let more = NewKey { created_by: Some(id(1)), quota: 9, ..new_key(id(3), &alice) };
+    assert!(matches!(place.registry.insert_key(&more).await, Err(RegistryError::ActorDenied(_))));
+    assert!(matches!(thief.create_user(&new_user("mallory", "/")).await, Err(RegistryError::ActorDenied(_))));
+    let user_id = alice.user_id.as_ref().expect("a user");
+    assert!(matches!(thief.delete_user(account(), user_id, 33).await, Err(RegistryError::ActorDenied(_))));
+    assert_eq!(place.registry.key(&id(1)).await.expect("read").expect("there").status, KeyStatus::Inactive);
 }
