@@ -24,6 +24,9 @@ const ISSUES_PER_SECOND: u32 = 5_000;
 /// New keys a day at the most for one account: far above what people do, far below the 2^20 ids that an account has.
 const ISSUES_PER_ACCOUNT_A_DAY: u32 = 20_000;
 
+/// How long an administrative request may take: a network HSM may be slow to log in and to make a key.
+const ADMIN: Duration = Duration::from_secs(30);
+
 /// What keeps a configuration from becoming a node.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -110,7 +113,7 @@ impl Site {
 
     /// Carries out an administrative request in a worker of its own.
     pub fn administrate(&self, request: &AdminRequest) -> Result<AdminAnswer, Failure> {
-        match admin(&self.program, &self.worker_environment()?, request)? {
+        match admin(&self.program, &self.worker_environment()?, request, ADMIN)? {
             AdminAnswer::Failed { reason, .. } => Err(reason.into()),
             answer => Ok(answer),
         }

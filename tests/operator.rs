@@ -7,6 +7,9 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use common::{Dev, Pair, REDERIVE, sign};
+use rederive_hsm::client::admin;
+use rederive_hsm::config::{PinSource, TokenConfig};
+use rederive_hsm::worker::AdminRequest;
 
 fn rederive(arguments: &[&str], config: &Path) -> Output {
     Command::new(REDERIVE).args(arguments).arg("--config").arg(config).output().expect("rederive runs")
@@ -23,6 +26,24 @@ fn done(arguments: &[&str], config: &Path) -> String {
     text(&output)
 }
 
+/// What a command printed, expected to fail.
+fn fails(arguments: &[&str], config: &Path) -> String {
+    let output = rederive(arguments, config);
+    assert!(!output.status.success(), "{arguments:?}: {}", text(&output));
+    text(&output)
+}
+
+/// Runs a statement on a registry past rederive.
+fn sql(registry: &Path, statement: &str) {
+    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
+    let status = Command::new("python3").args(["-c", script]).arg(registry).arg(statement).status();
+    assert!(status.expect("python3 runs").success(), "{statement}");
+}
+
+fn root_pair(printed: &str) -> Pair {
+    Pair { access_key_id: field(printed, "access key id"), secret_access_key: field(printed, "secret access key") }
+}
+
 /// The value behind a label of `account create`.
 fn field(printed: &str, label: &str) -> String {
     let line = printed.lines().find_map(|line| line.strip_prefix(label));
@@ -34,10 +55,7 @@ fn a_running_node_notices_a_new_account_and_a_new_generation() {
     let dev = Dev::start();
     let config = dev.state.join("rederive.toml");
     let printed = done(&["account", "create", "--number", "000000000042"], &config);
-    let root = Pair {
-        access_key_id: field(&printed, "access key id"),
-        secret_access_key: field(&printed, "secret access key"),
-    };
+    let root = root_pair(&printed);
     let identity = dev.aws_json(&root, "sts get-caller-identity");
     assert_eq!(identity["Arn"], "arn:aws:iam::000000000042:root");
     let again = rederive(&["account", "create", "--number", "000000000042"], &config);
@@ -143,14 +161,15 @@ fn a_backup_opens_and_a_registry_from_the_future_is_refused() {
     assert!(!again.status.success(), "a backup never overwrites");
     drop(dev);
     let registry = directory.path().join("registry.sqlite");
+    // A log that stayed behind belongs to the old file.
+    for beside in ["registry.sqlite-wal", "registry.sqlite-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(beside));
+    }
     std::fs::copy(&copy, &registry).expect("copied");
     let dev = Dev::start_in(directory.path());
     dev.aws_json(&dev.ready.root, "iam get-user --user-name alice");
     drop(dev);
-    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
-                  c.execute(\"insert into _sqlx_migrations values (9999,'later',current_timestamp,1,x'00',0)\"); c.commit()";
-    let status = Command::new("python3").args(["-c", script]).arg(&registry).status().expect("python3 runs");
-    assert!(status.success());
+    sql(&registry, "insert into _sqlx_migrations values (9999,'later',current_timestamp,1,x'00',0)");
     let refused = rederive(&["doctor"], &config);
     assert!(!refused.status.success() && text(&refused).contains("9999"), "{}", text(&refused));
 }
@@ -163,10 +182,7 @@ fn a_key_that_is_weaker_than_its_class_is_named_and_refused() {
     done(&["generation", "create", "--class", "copyable"], &config);
     drop(dev);
     // The registry is made to say that the copyable key is a strict one.
-    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); \
-                  c.execute(\"update generations set class='strict' where number=1\"); c.commit()";
-    let registry = directory.path().join("registry.sqlite");
-    assert!(Command::new("python3").args(["-c", script]).arg(&registry).status().expect("runs").success());
+    sql(&directory.path().join("registry.sqlite"), "update generations set class='strict' where number=1");
     let refused = rederive(&["doctor"], &config);
     assert!(!refused.status.success() && text(&refused).contains("CKA_MODIFIABLE"), "{}", text(&refused));
 }
@@ -178,4 +194,118 @@ fn key_decode_reads_ids_and_says_what_is_none() {
     assert_eq!(field(&text(&decode("AKIAIBYKXTPPCI2GDM7A")), "generation"), "3");
     let none = decode("AKIAIOSFODNN7EXAMPLE");
     assert!(!none.status.success() && text(&none).contains("no access key id of ours"));
+}
+
+/// A limit on the size of its files stands in for a full disk: every write beyond it fails.
+#[test]
+fn a_full_disk_stops_changes_only_for_as_long_as_it_is_full() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Else the system ends a process that meets the limit.
+    let mut patient = Command::new("sh");
+    patient.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", REDERIVE]);
+    let dev = Dev::start_by(patient, directory.path());
+    let alice = dev.user("alice");
+    let readyz = || common::get(&format!("{}/readyz", dev.ready.rpc_endpoint));
+    let verified = || dev.verify(&sign::s3_get(&alice, "local", "h", "/b/k").call()).1["decision"] == "accept";
+    let disk = |limit: &str| {
+        // The soft limit only: nobody but root may raise a hard one again.
+        let limit = format!("--fsize={limit}:");
+        let status = Command::new("prlimit").args(["--pid", &dev.process.id().to_string(), &limit]).status();
+        assert!(status.expect("prlimit runs").success());
+    };
+    assert!(verified());
+
+    disk("1");
+    for _ in 0..3 {
+        dev.aws_refused(&dev.ready.root, "iam create-user --user-name bob", "ServiceUnavailable");
+        dev.aws_refused(&dev.ready.root, "iam create-access-key --user-name alice", "ServiceUnavailable");
+        assert!(verified(), "what is known goes on");
+    }
+    common::wait_until("not ready", Duration::from_secs(5), || readyz().0 == 503);
+    assert!(readyz().1.contains("the registry cannot be written"), "{}", readyz().1);
+    // By now the uses of alice's key were to be written, too.
+    disk("unlimited");
+    dev.aws_json(&dev.ready.root, "iam create-user --user-name bob");
+    let second = dev.key("alice");
+    dev.aws_json(&second, "sts get-caller-identity");
+    let id = &alice.access_key_id;
+    dev.aws_json(
+        &dev.ready.root,
+        &format!("iam update-access-key --user-name alice --access-key-id {id} --status Inactive"),
+    );
+    dev.aws_refused(&alice, "sts get-caller-identity", "InvalidClientTokenId");
+    common::wait_until("ready", Duration::from_secs(5), || readyz().0 == 200);
+}
+
+#[test]
+fn an_account_is_made_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(Dev::start_in(directory.path()));
+    let config = directory.path().join("rederive.toml");
+    let original = std::fs::read_to_string(&config).expect("a configuration");
+    let create = ["account", "create", "--number", "000000000042"];
+
+    // The same token, an empty registry.
+    let empty = directory.path().join("empty");
+    let line = original.lines().find(|line| line.starts_with("state_dir")).expect("a state directory");
+    let elsewhere = original.replace(line, &format!("state_dir = \"{}\"", empty.display()));
+    std::fs::write(&config, elsewhere).expect("writable");
+    assert!(fails(&["account", "list"], &config).contains("run 'rederive generation create'"));
+    assert!(fails(&create, &config).contains("run 'rederive generation create"));
+    assert_eq!(done(&["account", "list"], &config), "");
+
+    for (from, to, why) in [
+        ("libsofthsm2.so", "libnosuch.so", "cannot load the PKCS#11 module"),
+        ("/pin\"", "/wrong\"", "refused the PIN"),
+    ] {
+        std::fs::write(directory.path().join("wrong"), "00000000").expect("writable");
+        std::fs::write(&config, original.replace(from, to)).expect("writable");
+        let failed = fails(&create, &config);
+        assert!(failed.contains(why) && !failed.contains("secret"), "{failed}");
+        assert!(!done(&["account", "list"], &config).contains("000000000042"));
+    }
+
+    std::fs::write(&config, &original).expect("writable");
+    let first = root_pair(&done(&create, &config));
+    let further = ["account", "root-key", "--number", "000000000042"];
+    let second = root_pair(&done(&further, &config));
+    assert!(fails(&further, &config).contains("the owner has 2 access keys already"));
+    assert!(fails(&["account", "root-key", "--number", "000000000043"], &config).contains("account create"));
+    let dev = Dev::start_in(directory.path());
+    for pair in [first, second] {
+        assert_eq!(dev.aws_json(&pair, "sts get-caller-identity")["Account"], "000000000042");
+    }
+}
+
+#[test]
+fn a_generation_whose_row_was_lost_is_skipped() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(Dev::start_in(directory.path()));
+    let config = directory.path().join("rederive.toml");
+    assert!(done(&["generation", "create"], &config).contains("generation   1  issuing"));
+    sql(&directory.path().join("registry.sqlite"), "delete from generations where number=1");
+    let made = done(&["generation", "create"], &config);
+    assert!(made.contains("generation   2  issuing") && made.contains("generation 1 is skipped"), "{made}");
+    let next = done(&["generation", "create"], &config);
+    assert!(next.contains("generation   3  issuing") && !next.contains("skipped"), "{next}");
+    done(&["doctor"], &config);
+}
+
+#[test]
+fn an_administrative_request_that_hangs_is_given_up() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    // Whoever opens a pipe for reading waits until somebody writes to it.
+    let module = directory.path().join("module.so");
+    assert!(Command::new("mkfifo").arg(&module).status().expect("mkfifo runs").success());
+    let token = TokenConfig {
+        name: "hung".into(),
+        module,
+        label: Some("none".into()),
+        serial: None,
+        pin: PinSource::Env("NONE".into()),
+        sessions: 1,
+    };
+    let request = AdminRequest::Examine { token, generations: Vec::new() };
+    let given_up = admin(Path::new(REDERIVE), &[], &request, Duration::from_millis(500)).expect_err("no answer");
+    assert_eq!(given_up.kind(), std::io::ErrorKind::TimedOut, "{given_up}");
 }

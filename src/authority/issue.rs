@@ -24,7 +24,9 @@ pub struct Issued {
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
     /// No generation issues for the account's share.
-    #[error("no issuing generation has the account in its range of shares")]
+    #[error(
+        "no issuing generation has the account in its range of shares: run 'rederive generation create --config …'"
+    )]
     NoGeneration,
     /// Every attempt drew an id that is taken.
     #[error("every id that was drawn is taken")]
@@ -45,6 +47,14 @@ pub struct RootKey {
     pub secret: SecretAccessKey,
 }
 
+/// Whether the account is there before the key is.
+#[derive(Clone, Copy)]
+enum AccountIs {
+    Registered,
+    /// It is registered with the key, or neither is.
+    New,
+}
+
 impl Authority {
     /// Makes a key for an owner. `request` is the key that signed for it and the signature, which is good for one key;
     /// none for an operator's command.
@@ -54,13 +64,27 @@ impl Authority {
         request: Option<(AccessKeyId, UsedSignature)>,
         now: i64,
     ) -> Result<Issued, IssueError> {
+        self.issue(owner, request, AccountIs::Registered, now).await
+    }
+
+    async fn issue(
+        &self,
+        owner: &Owner,
+        request: Option<(AccessKeyId, UsedSignature)>,
+        account: AccountIs,
+        now: i64,
+    ) -> Result<Issued, IssueError> {
         let generation = self.generations().issuing_for(owner.account, now).ok_or(IssueError::NoGeneration)?;
         for _ in 0..ATTEMPTS {
             let (id, secret) = self.derive_new(generation, owner.account, random_nonce()?).await?;
             let (created_by, signature) = request.unzip();
             let quota = self.policy.keys_per_user;
             let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, at: now };
-            match self.registry.insert_key(&new).await {
+            let inserted = match account {
+                AccountIs::Registered => self.registry.insert_key(&new).await,
+                AccountIs::New => self.registry.create_account_with_key(&new).await,
+            };
+            match inserted {
                 Ok(row) => return Ok(Issued { row, secret }),
                 Err(RegistryError::DuplicateId(_)) => continue,
                 Err(error) => return Err(error.into()),
@@ -87,9 +111,18 @@ impl Authority {
         Ok(RootKey { id, secret })
     }
 
-    /// A root key for a new account, by an operator's command.
+    /// A new account with its first root key, by an operator's command. There is never one without the other.
+    pub async fn new_account(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
+        self.root_key(account, AccountIs::New, now).await
+    }
+
+    /// A further root key of an account, by an operator's command.
     pub async fn new_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
-        let Issued { row, secret } = self.issue_key(&Owner { account, user_id: None }, None, now).await?;
+        self.root_key(account, AccountIs::Registered, now).await
+    }
+
+    async fn root_key(&self, number: Account, account: AccountIs, now: i64) -> Result<RootKey, IssueError> {
+        let Issued { row, secret } = self.issue(&Owner { account: number, user_id: None }, None, account, now).await?;
         Ok(RootKey { id: row.id, secret })
     }
 

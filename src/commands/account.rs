@@ -1,9 +1,11 @@
 //! `rederive account`: accounts are made by an operator, never by a tenant.
 
 use clap::{Args, Subcommand};
-use rederive::registry::{Owner, Registry};
+use rederive::registry::Registry;
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
+use rederive_hsm::client::Status;
+use zeroize::Zeroizing;
 
 use super::config_file::ConfigFile;
 use super::{Failure, block_on, now, output};
@@ -24,6 +26,14 @@ enum AccountCommand {
         #[arg(long, value_name = "NUMBER")]
         number: Option<String>,
     },
+    /// Make a further root key of an account and print it, this once: where one was lost, or never seen
+    RootKey {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The account's number, twelve digits
+        #[arg(long, value_name = "NUMBER")]
+        number: String,
+    },
     /// List accounts
     List {
         #[command(flatten)]
@@ -34,28 +44,43 @@ enum AccountCommand {
 impl Account {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            AccountCommand::Create { config, number } => create(&config.load()?, number.as_deref()),
+            AccountCommand::Create { config, number } => {
+                let account = number.as_deref().map_or_else(random_account, parse)?;
+                print_root_key(&config.load()?, account, Which::First)
+            }
+            AccountCommand::RootKey { config, number } => {
+                print_root_key(&config.load()?, parse(&number)?, Which::Further)
+            }
             AccountCommand::List { config } => list(&config.load()?),
         }
     }
 }
 
-fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
-    let account = match number {
-        Some(text) => Number::parse(text).ok_or_else(|| format!("'{text}' is no account: it takes twelve digits"))?,
-        None => random_account()?,
-    };
+/// Which root key of an account.
+#[derive(Clone, Copy)]
+enum Which {
+    /// The first, made with the account.
+    First,
+    /// One more, of an account that is there.
+    Further,
+}
+
+/// Makes a root key and prints it. What goes wrong before the print leaves nothing behind but, at worst, a key that
+/// nobody has seen.
+fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Failure> {
     block_on(async {
         let (authority, supervisor) = site.authority().await?;
-        authority.hsm().settled().await;
-        let registry = authority.registry();
-        if !registry.account_exists(account).await? {
-            registry.create_account(account, now()).await?;
-        } else if !registry.keys(&Owner { account, user_id: None }, None, 1).await?.items.is_empty() {
-            return Err(format!("account {account} exists already, and its root key was shown").into());
+        check_account(authority.registry(), account, which).await?;
+        match authority.hsm().settled().await {
+            Status::Ready => {}
+            Status::Down(reason) | Status::Latched(reason) => return Err(reason.into()),
+            Status::Starting => return Err("the HSM worker did not start".into()),
         }
-        let root = authority.new_root_key(account, now()).await?;
-        let text = zeroize::Zeroizing::new(format!(
+        let root = match which {
+            Which::First => authority.new_account(account, now()).await?,
+            Which::Further => authority.new_root_key(account, now()).await?,
+        };
+        let text = Zeroizing::new(format!(
             "account            {account}\naccess key id      {}\nsecret access key  {}\n",
             root.id,
             root.secret.expose()
@@ -67,9 +92,28 @@ fn create(site: &Site, number: Option<&str>) -> Result<(), Failure> {
     })
 }
 
+/// Says what to do where the registry would only say no.
+async fn check_account(registry: &Registry, account: Number, which: Which) -> Result<(), Failure> {
+    match (which, registry.account_exists(account).await?) {
+        (Which::First, true) => Err(format!(
+            "account {account} exists already. If its root key was lost or never seen, 'rederive account root-key \
+             --number {account} --config …' makes another"
+        )
+        .into()),
+        (Which::Further, false) => {
+            Err(format!("there is no account {account}: 'rederive account create' makes one").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn parse(text: &str) -> Result<Number, Failure> {
+    Number::parse(text).ok_or_else(|| format!("'{text}' is no account: it takes twelve digits").into())
+}
+
 fn list(site: &Site) -> Result<(), Failure> {
     block_on(async {
-        for row in Registry::open(&site.registry_path()).await?.accounts().await? {
+        for row in Registry::open_to_read(&site.registry_path()).await?.accounts().await? {
             output::line(&row.number.to_string())?;
         }
         Ok(())

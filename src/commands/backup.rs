@@ -21,7 +21,7 @@ impl Backup {
     pub fn run(self) -> Result<(), Failure> {
         let site = self.config.load()?;
         block_on(async {
-            Registry::open(&site.registry_path()).await?.backup(&self.to).await?;
+            Registry::open_to_copy(&site.registry_path()).await?.backup(&self.to).await?;
             output::line(&format!("copied {} to {}", site.registry_path().display(), self.to.display()))?;
             Ok(())
         })

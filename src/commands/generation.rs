@@ -1,5 +1,7 @@
 //! `rederive generation`: the master keys, one a generation.
 
+use std::fs::File;
+
 use clap::{Args, Subcommand, ValueEnum};
 use rederive::registry::{GenerationRow, GenerationState, Registry};
 use rederive::site::Site;
@@ -77,15 +79,24 @@ fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
 
 /// Makes the next generation: the key on the token first, then its row.
 pub(super) async fn make(site: &Site, registry: &Registry, class: KeyClass) -> Result<GenerationRow, Failure> {
+    let _only = only_one(site)?;
+    // A key that is made and then not registered costs its number.
+    registry.check_writable().await?;
     let taken = registry.generations().await?;
     let next = taken.iter().map(|row| row.number.number() + 1).max().unwrap_or(0);
-    let number = Number::new(next).ok_or("all 128 generations are used; numbers are never used again")?;
+    Number::new(next).ok_or("all 128 generations are used; numbers are never used again")?;
     let request = AdminRequest::Generate { token: site.token_config()?, generation: next, class };
-    let AdminAnswer::Generated { check_value } = site.administrate(&request)? else {
+    let AdminAnswer::Generated { generation, check_value } = site.administrate(&request)? else {
         return Err("the admin worker gave an answer of another kind".into());
     };
+    for skipped in next..generation {
+        eprintln!(
+            "Note: generation {skipped} is skipped: the token holds a key of it that this registry does not know, and \
+             that may have made secrets. Was 'generation create' interrupted, or an old copy of the registry restored?"
+        );
+    }
     let row = GenerationRow {
-        number,
+        number: Number::new(generation).ok_or("the admin worker gave no generation")?,
         state: GenerationState::Issuing,
         check_value: unhex(&check_value).ok_or("the admin worker gave no check value")?,
         class,
@@ -96,8 +107,15 @@ pub(super) async fn make(site: &Site, registry: &Registry, class: KeyClass) -> R
     Ok(row)
 }
 
+/// Held while a generation is made: two at once would make two keys with one CKA_ID, and strict ones are there to stay.
+fn only_one(site: &Site) -> Result<File, Failure> {
+    let directory = File::open(&site.config.state_dir)?;
+    directory.try_lock().map_err(|_| "another 'rederive generation create' is running")?;
+    Ok(directory)
+}
+
 fn list(site: &Site) -> Result<(), Failure> {
-    let rows = block_on(async { Ok(Registry::open(&site.registry_path()).await?.generations().await?) })?;
+    let rows = block_on(async { Ok(Registry::open_to_read(&site.registry_path()).await?.generations().await?) })?;
     if rows.is_empty() {
         return Ok(output::line("no generation yet: make one with 'rederive generation create'")?);
     }

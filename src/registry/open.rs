@@ -1,19 +1,22 @@
 //! Opening the registry: the file, its connections, its schema.
 
+use std::cmp::Ordering;
 use std::fs::{OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::ConnectOptions;
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row};
 
 use super::{LastTrial, Registry, RegistryError, Result, Trouble, TroubleKind};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
+/// The table in which the migrations that were applied are listed.
+const APPLIED: &str = "_sqlx_migrations";
 /// How long a call waits for another process that holds the write lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 /// How long a call waits in line for a connection.
@@ -32,6 +35,22 @@ impl Registry {
     /// A schema newer than this program is refused.
     pub async fn open(path: &Path) -> Result<Self> {
         open_pools(path).await.map_err(|trouble| RegistryError::Trouble(at(path, trouble)))
+    }
+
+    /// Opens the registry in an existing file to read it. Nothing in the file changes; writing calls fail.
+    ///
+    /// A schema older or newer than this program's is refused.
+    pub async fn open_to_read(path: &Path) -> Result<Self> {
+        let (registry, version) = open_readers(path).await.map_err(|trouble| at(path, trouble))?;
+        check_version(version).map_err(|trouble| at(path, trouble))?;
+        Ok(registry)
+    }
+
+    /// Opens the registry in an existing file to copy it, whatever version its schema is.
+    pub async fn open_to_copy(path: &Path) -> Result<Self> {
+        let (registry, version) = open_readers(path).await.map_err(|trouble| at(path, trouble))?;
+        let empty = || Trouble::new(TroubleKind::Damaged, "this is no registry: it has no schema");
+        if version.is_some() { Ok(registry) } else { Err(at(path, empty()).into()) }
     }
 
     /// Waits for running calls and closes the file. Later calls fail.
@@ -54,18 +73,36 @@ fn create_file(path: &Path) -> std::result::Result<(), Trouble> {
 }
 
 async fn open_pools(path: &Path) -> std::result::Result<Registry, Trouble> {
-    std::fs::metadata(path)?;
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .foreign_keys(true)
-        .busy_timeout(LOCK_WAIT)
-        .disable_statement_logging();
+    let options = options(path)?;
     let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     let writer = pool(1).connect_with(writing).await?;
     bring_up_to_date(&mut *writer.acquire().await?).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Registry { writer, readers, last_trial: LastTrial::default(), actor: None })
+}
+
+/// A registry without a connection that can write, and the version of its schema.
+async fn open_readers(path: &Path) -> std::result::Result<(Registry, Option<i64>), Trouble> {
+    let readers = pool(READERS).connect_with(options(path)?.read_only(true)).await?;
+    let version = applied_version(&mut *readers.acquire().await?).await?;
+    Ok((Registry { writer: readers.clone(), readers, last_trial: LastTrial::default() }, version))
+}
+
+fn options(path: &Path) -> std::result::Result<SqliteConnectOptions, Trouble> {
+    std::fs::metadata(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Trouble::new(
+            TroubleKind::Io,
+            "there is no registry yet: start 'rederive serve' once, or run 'rederive generation create', with this \
+             configuration",
+        ),
+        _ => error.into(),
+    })?;
+    Ok(SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(LOCK_WAIT)
+        .disable_statement_logging())
 }
 
 /// Connections are kept for good: they cost a thread each and hold prepared statements.
@@ -84,8 +121,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 async fn bring_up_to_date(connection: &mut SqliteConnection) -> std::result::Result<(), Trouble> {
     loop {
         let before = applied_version(connection).await?;
-        if before > newest_version() {
-            return Err(from_the_future(before));
+        if before.is_some_and(|version| version > newest_version()) {
+            return check_version(before);
         }
         match MIGRATOR.run_direct(connection).await {
             Ok(()) => return Ok(()),
@@ -95,24 +132,34 @@ async fn bring_up_to_date(connection: &mut SqliteConnection) -> std::result::Res
     }
 }
 
-/// The number of the newest migration in the file, 0 in an empty one.
-async fn applied_version(connection: &mut SqliteConnection) -> std::result::Result<i64, Trouble> {
-    connection.ensure_migrations_table().await.map_err(migration_trouble)?;
-    let applied = connection.list_applied_migrations().await.map_err(migration_trouble)?;
-    Ok(applied.iter().map(|migration| migration.version).max().unwrap_or(0))
+/// The number of the newest migration in the file; `None` in an empty one.
+async fn applied_version(connection: &mut SqliteConnection) -> std::result::Result<Option<i64>, Trouble> {
+    let table = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = $1").bind(APPLIED);
+    if table.fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(None);
+    }
+    let newest = sqlx::query(&format!("SELECT max(version) FROM {APPLIED}")).fetch_one(connection).await?;
+    Ok(newest.try_get(0)?)
 }
 
 fn newest_version() -> i64 {
     MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
-fn from_the_future(version: i64) -> Trouble {
-    let known = newest_version();
-    let text = format!(
-        "the registry's schema is version {version}, this rederive knows up to {known}: \
-         use the rederive that wrote it, or a newer one"
-    );
-    Trouble::new(TroubleKind::Schema, text)
+/// Refuses a schema of another version than this program's.
+fn check_version(version: Option<i64>) -> std::result::Result<(), Trouble> {
+    let (version, known) = (version.unwrap_or(0), newest_version());
+    let text = match version.cmp(&known) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => format!(
+            "this registry's schema is version {version}: 'rederive serve' of this version will upgrade it to {known}"
+        ),
+        Ordering::Greater => format!(
+            "the registry's schema is version {version}, this rederive knows up to {known}: \
+             use the rederive that wrote it, or a newer one"
+        ),
+    };
+    Err(Trouble::new(TroubleKind::Schema, text))
 }
 
 fn migration_trouble(error: MigrateError) -> Trouble {

@@ -53,9 +53,14 @@ impl Dev {
 
     /// In a state directory that stays. The log, at the most verbose level, goes to `log` in it.
     pub fn start_in(state: &Path) -> Self {
+        Self::start_by(Command::new(REDERIVE), state)
+    }
+
+    /// The same, by a command that runs `rederive` with the arguments it is given.
+    pub fn start_by(mut command: Command, state: &Path) -> Self {
         std::fs::create_dir_all(state).expect("a directory");
         let log = std::fs::File::options().create(true).append(true).open(state.join("log")).expect("a log file");
-        let mut process = Command::new(REDERIVE)
+        let mut process = command
             .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rpc-listen", "127.0.0.1:0", "--state"])
             .arg(state)
             .env("REDERIVE_LOG__LEVEL", "trace")

@@ -141,6 +141,25 @@ async fn keys_need_an_issuing_generation_and_a_live_owner() {
 }
 
 #[tokio::test]
+async fn an_account_comes_with_its_key_or_not_at_all() {
+    let place = Place::new().await;
+    place.registry.insert_generation(&generation(1, GenerationState::Pending)).await.expect("made");
+    let owner = Owner { account: Account::new(7).expect("a number"), user_id: None };
+    let before = place.registry.last_change().await.expect("counts");
+    let refused = place.registry.create_account_with_key(&new_key(id_in(1, 1), &owner)).await;
+    assert!(matches!(refused, Err(RegistryError::NotIssuing { .. })), "{refused:?}");
+    assert_eq!(place.registry.account(owner.account).await.expect("reads"), None);
+    assert_eq!(place.registry.last_change().await.expect("counts"), before);
+
+    let made = place.registry.create_account_with_key(&new_key(id(1), &owner)).await.expect("made");
+    assert_eq!(made.owner(), owner);
+    assert!(place.registry.account_exists(owner.account).await.expect("reads"));
+    let again = place.registry.create_account_with_key(&new_key(id(2), &owner)).await;
+    assert!(matches!(again, Err(RegistryError::AccountExists(_))), "{again:?}");
+    assert_eq!(place.registry.key(&id(2)).await.expect("reads"), None);
+}
+
+#[tokio::test]
 async fn half_of_the_serials_is_the_end() {
     let place = Place::new().await;
     let alice = place.user("alice").await;

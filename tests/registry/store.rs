@@ -102,10 +102,39 @@ async fn a_schema_from_the_future_is_refused() {
 }
 
 #[tokio::test]
+async fn opening_to_read_changes_nothing() {
+    let place = Place::new().await;
+    place.registry.close().await;
+    let reader = Registry::open_to_read(&place.path()).await.expect("opens");
+    assert!(reader.account(account()).await.expect("reads").is_some());
+    assert_eq!(trouble(reader.create_account(Account::new(7).expect("a number"), 5).await).0, TroubleKind::ReadOnly);
+    assert_eq!(trouble(reader.check_writable().await).0, TroubleKind::ReadOnly);
+    reader.close().await;
+
+    // As an older version left it.
+    place.vandalise("UPDATE _sqlx_migrations SET version = 0").await;
+    let (kind, text) = trouble(Registry::open_to_read(&place.path()).await);
+    assert_eq!(kind, TroubleKind::Schema);
+    assert!(text.contains("schema is version 0: 'rederive serve' of this version will upgrade it to 1"), "{text}");
+    let copy = place.folder.path().join("copy.sqlite");
+    Registry::open_to_copy(&place.path()).await.expect("opens").backup(&copy).await.expect("copies");
+    for file in [place.path(), copy] {
+        let (_, text) = trouble(Registry::open_to_read(&file).await);
+        assert!(text.contains("schema is version 0"), "{text}");
+    }
+    let empty = place.folder.path().join("empty.sqlite");
+    std::fs::write(&empty, "").expect("writes");
+    assert!(trouble(Registry::open_to_copy(&empty).await).1.contains("no schema"));
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_registry_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("file");
-    trouble(Registry::open(&path).await);
+    for missing in [Registry::open(&path).await, Registry::open_to_read(&path).await] {
+        let (_, text) = trouble(missing);
+        assert!(text.contains("start 'rederive serve' once, or run 'rederive generation create'"), "{text}");
+    }
     assert!(!path.exists(), "opening makes no file");
     std::fs::write(&path, "not a database, but long enough to have a header of one hundred bytes ".repeat(9))
         .expect("writes");

@@ -1,6 +1,6 @@
 //! Starting a worker: the same binary again, with a socket as its standard input.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -74,11 +74,13 @@ impl Launch {
     }
 }
 
-/// Runs one administrative request in a short-lived worker of its own.
+/// Runs one administrative request in a short-lived worker of its own, which is killed if it has not ended after
+/// `at_most`.
 pub fn admin(
     program: &std::path::Path,
     environment: &[(String, String)],
     request: &AdminRequest,
+    at_most: Duration,
 ) -> Result<AdminAnswer, std::io::Error> {
     let mut child = command(program, environment)
         .into_std()
@@ -88,8 +90,23 @@ pub fn admin(
         .spawn()?;
     let request = serde_json::to_vec(request).map_err(std::io::Error::other)?;
     child.stdin.take().ok_or_else(|| std::io::Error::other("no standard input"))?.write_all(&request)?;
-    let output = child.wait_with_output()?;
-    serde_json::from_slice(&output.stdout)
+    let mut answer = child.stdout.take().ok_or_else(|| std::io::Error::other("no standard output"))?;
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        // Whoever waits may be gone.
+        let _ = tell.send(answer.read_to_end(&mut text).map(|_| text));
+    });
+    let in_time = told.recv_timeout(at_most);
+    if in_time.is_err() {
+        child.kill()?;
+    }
+    child.wait()?;
+    let late = |_| {
+        let text = format!("the HSM gave no answer within {} s, and the admin worker was killed", at_most.as_secs());
+        std::io::Error::new(std::io::ErrorKind::TimedOut, text)
+    };
+    serde_json::from_slice(&in_time.map_err(late)??)
         .map_err(|error| std::io::Error::other(format!("the admin worker ended without an answer: {error}")))
 }
 

@@ -2,30 +2,33 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::Session;
 
 use super::session::sign;
-use super::{Token, TokenError, attributes, call, cka_id, hex};
+use super::{Token, TokenError, attributes, call, cka_id};
 use crate::access_key_id::Generation;
 use crate::config::KeyClass;
 use crate::derivation::{Purpose, subkey_message};
 
-/// Generates the master of a generation with the template of its class, checks what the token made of it, and gives
-/// its check value. Refuses if a key with its CKA_ID is there already.
-pub fn generate(token: &Token, generation: Generation, class: KeyClass) -> Result<[u8; 32], TokenError> {
+/// Generates a master with the template of its class, checks what the token made of it, and gives its generation and its
+/// check value. The generation is the first from `from` on of which the token holds no key: a key that is there already may
+/// have made secrets for another registry, so it is neither taken nor put beside another.
+pub fn generate(token: &Token, from: Generation, class: KeyClass) -> Result<(Generation, [u8; 32]), TokenError> {
     let failed = |error| call(&token.name, error);
     let session = token.module.open_rw_session(token.slot).map_err(failed)?;
-    let taken = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Id(cka_id(generation))];
-    let found = session.find_objects(&taken).map_err(failed)?.len();
-    if found > 0 {
-        return Err(TokenError::Master {
-            token: token.name.clone(),
-            found: found + 1,
-            id: hex(&cka_id(generation)),
-            generation,
-        });
-    }
+    let generation = first_free(token, &session, from)?;
     session.generate_key(&Mechanism::GenericSecretKeyGen, &attributes::template(generation, class)).map_err(failed)?;
     let key = token.find_master(&session, generation, class)?;
     let check_value = sign(&token.name, &session, key, &subkey_message(Purpose::CheckValue))?;
-    Ok(*check_value.expose())
+    Ok((generation, *check_value.expose()))
+}
+
+fn first_free(token: &Token, session: &Session, from: Generation) -> Result<Generation, TokenError> {
+    for generation in (from.number()..).map_while(Generation::new) {
+        let held = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Id(cka_id(generation))];
+        if session.find_objects(&held).map_err(|error| call(&token.name, error))?.is_empty() {
+            return Ok(generation);
+        }
+    }
+    Err(TokenError::NoFreeGeneration { token: token.name.clone(), from })
 }

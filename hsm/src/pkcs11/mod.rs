@@ -82,6 +82,14 @@ pub enum TokenError {
         /// The generation.
         generation: Generation,
     },
+    /// Every number is used.
+    #[error("token '{token}': it holds a key of every generation from {from} to 127; numbers are never used again")]
+    NoFreeGeneration {
+        /// Name in the configuration.
+        token: String,
+        /// The first that was looked at.
+        from: Generation,
+    },
     /// An attribute of a master is not what its class demands.
     #[error(
         "token '{token}': the key of generation {generation} has {attribute} = {found}, but class '{class}' demands {demanded}"

@@ -16,7 +16,7 @@ pub enum AdminRequest {
         /// The token it becomes.
         token: TokenConfig,
     },
-    /// Generate the master of a generation.
+    /// Generate the master of the first generation from this one on of which the token holds no key.
     Generate {
         /// The token.
         token: TokenConfig,
@@ -40,6 +40,8 @@ pub enum AdminRequest {
 pub enum AdminAnswer {
     /// The key is there; its check value in hexadecimal.
     Generated {
+        /// 0 to 127.
+        generation: u8,
         /// 64 digits.
         check_value: String,
     },
@@ -74,9 +76,9 @@ fn carry_out(request: AdminRequest) -> Result<AdminAnswer, TokenError> {
                 });
             };
             let token = Token::open(&config)?;
-            let check_value = generate(&token, generation, class)?;
+            let (generation, check_value) = generate(&token, generation, class)?;
             token.finalize()?;
-            Ok(AdminAnswer::Generated { check_value: hex(&check_value) })
+            Ok(AdminAnswer::Generated { generation: generation.number(), check_value: hex(&check_value) })
         }
         AdminRequest::Examine { token: config, generations } => {
             let token = std::sync::Arc::new(Token::open(&config)?);
