@@ -85,7 +85,7 @@ async fn open_pools(path: &Path) -> std::result::Result<Registry, Trouble> {
 async fn open_readers(path: &Path) -> std::result::Result<(Registry, Option<i64>), Trouble> {
     let readers = pool(READERS).connect_with(options(path)?.read_only(true)).await?;
     let version = applied_version(&mut *readers.acquire().await?).await?;
-    Ok((Registry { writer: readers.clone(), readers, last_trial: LastTrial::default() }, version))
+    Ok((Registry { writer: readers.clone(), readers, actor: None, last_trial: LastTrial::default() }, version))
 }
 
 fn options(path: &Path) -> std::result::Result<SqliteConnectOptions, Trouble> {
