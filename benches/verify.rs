@@ -84,19 +84,23 @@ fn bare_hashing_from_key(typical: &Typical, key: &[u8; 32]) -> [u8; 32] {
     bare_hashing(typical, &Hmac::new_from_slice(black_box(key)).expect("a key"))
 }
 
-/// The quickest of many short rounds of each, in turns: the least disturbed one.
-fn in_turns(work: [&dyn Fn(); 3]) -> [Duration; 3] {
-    const ROUNDS: u32 = 10_000;
-    const REPEATS: u32 = 20;
-    let mut quickest = [Duration::MAX; 3];
-    for _ in 0..ROUNDS {
-        for (work, quickest) in work.iter().zip(&mut quickest) {
-            let start = Instant::now();
-            (0..REPEATS).for_each(|_| work());
-            *quickest = (*quickest).min(start.elapsed() / REPEATS);
-        }
-    }
-    quickest
+/// Times of many short rounds, each of every kind of work in turn.
+fn in_turns(work: [&dyn Fn(); 3]) -> Vec<[Duration; 3]> {
+    const ROUNDS: usize = 2_000;
+    const REPEATS: u32 = 100;
+    let time = |work: &dyn Fn()| {
+        let start = Instant::now();
+        (0..REPEATS).for_each(|_| work());
+        start.elapsed() / REPEATS
+    };
+    (0..ROUNDS).map(|_| work.map(time)).collect()
+}
+
+/// The one in the middle.
+fn median<T: PartialOrd + Copy>(values: impl Iterator<Item = T>) -> T {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(|a, b| a.partial_cmp(b).expect("times are numbers"));
+    values[values.len() / 2]
 }
 
 fn bench(criterion: &mut Criterion) {
@@ -116,10 +120,12 @@ fn bench(criterion: &mut Criterion) {
     criterion.bench_function("bare hashing, keyed state at hand", |bencher| bencher.iter(bare));
     criterion.bench_function("bare hashing, key at hand", |bencher| bencher.iter(bare_from_key));
 
-    let [verify, bare, bare_from_key] = in_turns([&verify, &bare, &bare_from_key]);
-    println!("verify {verify:?}; bare hashing {bare:?} with the keyed state at hand, {bare_from_key:?} from the key");
-    let ratio = |bare: Duration| verify.as_secs_f64() / bare.as_secs_f64();
-    println!("ratio: {:.2} with the keyed state at hand, {:.2} from the key", ratio(bare), ratio(bare_from_key));
+    let rounds = in_turns([&verify, &bare, &bare_from_key]);
+    let time = |kind: usize| median(rounds.iter().map(|round| round[kind]));
+    let ratio = |kind: usize| median(rounds.iter().map(|round| round[0].as_secs_f64() / round[kind].as_secs_f64()));
+    println!("verify: {:?}", time(0));
+    println!("bare hashing, keyed state at hand: {:?}, ratio {:.2}", time(1), ratio(1));
+    println!("bare hashing, key at hand: {:?}, ratio {:.2}", time(2), ratio(2));
 }
 
 fn main() {

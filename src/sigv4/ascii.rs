@@ -29,6 +29,19 @@ pub(super) fn is_all(text: &[u8], table: &Table) -> bool {
     run_length(text, table) == text.len()
 }
 
+/// Whether a byte is a blank or a control character.
+pub(super) fn has_blank(text: &[u8]) -> bool {
+    // The high bit of each byte below 0x21, if there is one at all.
+    let low = |bytes: &[u8; 8]| {
+        let word = u64::from_le_bytes(*bytes);
+        word.wrapping_sub(ONES * 0x21) & !word & HIGH
+    };
+    match text.last_chunk() {
+        Some(end) => text.as_chunks().0.iter().fold(low(end), |all, word| all | low(word)) != 0,
+        None => text.iter().any(|byte| *byte <= b' '),
+    }
+}
+
 /// Whether `lower` is `text` in lower case: eight bytes at a time, the last eight twice.
 pub(super) fn is_lower_case_of(lower: &[u8], text: &[u8]) -> bool {
     if lower.len() != text.len() {
@@ -47,10 +60,11 @@ pub(super) fn is_lower_case_of(lower: &[u8], text: &[u8]) -> bool {
 
 /// Eight ASCII characters in lower case; other bytes stay as they are.
 pub(super) const fn to_lower(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = ONES * 0x80;
     let low_bits = word & !HIGH;
     let from_a = low_bits + ONES * (0x80 - b'A' as u64);
     let beyond_z = low_bits + ONES * (0x7f - b'Z' as u64);
     word | (from_a & !beyond_z & !word & HIGH) >> 2
 }
+
+const ONES: u64 = u64::MAX / 0xff;
+const HIGH: u64 = ONES * 0x80;

@@ -7,6 +7,7 @@ use memchr::{memchr, memchr3};
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
+use super::ascii::has_blank;
 use super::encode::{Place, put_encoded, put_reencoded};
 use super::head::{Header, RequestHead, is_blank};
 use super::headers::HeaderSet;
@@ -60,8 +61,7 @@ impl CanonicalParts<'_, '_> {
     /// Writes everything up to the last line, which says what the signature covers of the body. That line depends on
     /// which headers turn out to be signed.
     pub fn put_to(&self, sink: &mut impl Sink) -> Coverage {
-        sink.put(self.head.method());
-        sink.put(b"\n");
+        sink.put_all([self.head.method(), b"\n"]);
         match self.path_style {
             PathStyle::S3 => put_s3_path(sink, &self.target.path),
             PathStyle::Normalized => put_normalized_path(sink, self.target.path.raw),
@@ -70,9 +70,7 @@ impl CanonicalParts<'_, '_> {
         put_query(sink, &self.target.parameters);
         sink.put(b"\n");
         let coverage = put_headers(sink, self.head.headers(), self.signed_headers);
-        sink.put(b"\n");
         put_names(sink, self.signed_headers);
-        sink.put(b"\n");
         coverage
     }
 }
@@ -105,35 +103,41 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
             coverage.fault = Some(SignedHeadersFault::NotSorted);
         }
         previous = name;
-        let before = coverage.signed;
-        for place in index.places(headers, name) {
-            if coverage.signed == before {
-                sink.put(name);
-                sink.put(b":");
-            } else {
-                sink.put(b",");
-            }
-            put_header_value(sink, headers[place].value);
-            coverage.signed |= 1 << place;
-        }
-        if coverage.signed != before {
-            sink.put(b"\n");
-        } else {
-            coverage.fault.get_or_insert_with(|| SignedHeadersFault::Absent(shown(name)));
-        }
         coverage.has_host |= name == b"host";
+        let mut places = index.places(headers, name);
+        let Some(first) = places.next() else {
+            coverage.fault.get_or_insert_with(|| SignedHeadersFault::Absent(shown(name)));
+            continue;
+        };
+        coverage.signed |= 1 << first;
+        let value = headers[first].value;
+        let second = places.next();
+        if second.is_none() && !has_blank(value) {
+            sink.put_all([name, b":", value, b"\n"]);
+            continue;
+        }
+        sink.put(name);
+        sink.put(b":");
+        put_header_value(sink, value);
+        for place in second.into_iter().chain(places) {
+            coverage.signed |= 1 << place;
+            sink.put(b",");
+            put_header_value(sink, headers[place].value);
+        }
+        sink.put(b"\n");
     }
     coverage
 }
 
+/// The list of signed headers, a line break on either side.
 fn put_names(sink: &mut impl Sink, signed_headers: SignedHeaders<'_>) {
     if let Some(list) = signed_headers.as_plain() {
-        return sink.put(list);
+        return sink.put_all([b"\n", list, b"\n"]);
     }
     for (index, name) in signed_headers.iter().enumerate() {
-        sink.put(if index == 0 { b"" } else { b";" });
-        sink.put(name);
+        sink.put_all([if index == 0 { b"\n" } else { b";" }, name]);
     }
+    sink.put(b"\n");
 }
 
 fn put_s3_path(sink: &mut impl Sink, path: &Text<'_>) {
@@ -202,10 +206,6 @@ fn put_query_text(sink: &mut impl Sink, text: &Text<'_>) {
 
 /// The value with each run of blanks, tabs and folded line ends as one blank. It has none at its ends.
 fn put_header_value(sink: &mut impl Sink, value: &[u8]) {
-    // Most values have no blank at all. Without an early exit, which a compiler makes vector instructions of.
-    if !value.iter().fold(false, |any, byte| any | (*byte <= b' ')) {
-        return sink.put(value);
-    }
     let mut rest = value;
     while let Some(at) = next_run(rest) {
         sink.put(&rest[..at]);

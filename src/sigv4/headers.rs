@@ -27,23 +27,23 @@ impl<'a> NamedHeaders<'a> {
     /// # Errors
     /// If one of the fields of this type came twice.
     pub fn read(&mut self, head: &RequestHead<'a>) -> Result<(), Refusal> {
-        head.headers().iter().enumerate().try_for_each(|(index, header)| self.note(1 << index, header))
+        head.headers().iter().enumerate().try_for_each(|(place, header)| self.note(place, header))
     }
 
     #[inline]
-    fn note(&mut self, bit: HeaderSet, header: &Header<'a>) -> Result<(), Refusal> {
+    fn note(&mut self, place: usize, header: &Header<'a>) -> Result<(), Refusal> {
         let is = |name: &[u8]| is_lower_case_of(name, header.name);
         // The length and first letter rule out most names before any is compared.
-        let (place, name) = match (header.name.len(), header.name[0] | 0x20) {
+        let (slot, name) = match (header.name.len(), header.name[0] | 0x20) {
             (4, b'h') if is(b"host") => (&mut self.host, "host"),
             (4, b'd') if is(b"date") => (&mut self.date, "date"),
             (13, b'a') if is(b"authorization") => (&mut self.authorization, "authorization"),
             (6.., b'x') if is_amz(header.name) => {
-                self.amz |= bit;
+                self.amz |= 1 << place;
                 match header.name.len() {
                     10 if is(b"x-amz-date") => (&mut self.amz_date, "x-amz-date"),
                     20 if is(b"x-amz-content-sha256") => {
-                        self.content_sha256_bit = bit;
+                        self.content_sha256_bit = 1 << place;
                         (&mut self.content_sha256, "x-amz-content-sha256")
                     }
                     20 if is(b"x-amz-security-token") => (&mut self.session_token, "x-amz-security-token"),
@@ -53,7 +53,7 @@ impl<'a> NamedHeaders<'a> {
             }
             _ => return Ok(()),
         };
-        match place.replace(header.value) {
+        match slot.replace(header.value) {
             None => Ok(()),
             Some(_) => Err(Refusal::RepeatedHeader(name)),
         }

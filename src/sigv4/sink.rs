@@ -6,6 +6,12 @@ use sha2::{Digest, Sha256};
 pub trait Sink {
     /// The next bytes.
     fn put(&mut self, bytes: &[u8]);
+
+    /// Several pieces at once.
+    #[inline]
+    fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        pieces.iter().for_each(|piece| self.put(piece));
+    }
 }
 
 impl Sink for Vec<u8> {
@@ -63,5 +69,19 @@ impl Sink for HashSink {
             }
             None => self.flush_and_put(bytes),
         }
+    }
+
+    #[inline]
+    fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let Some(mut place) = self.gathered.get_mut(self.filled..self.filled + length) else {
+            return pieces.iter().for_each(|piece| self.put(piece));
+        };
+        for piece in pieces {
+            let (head, rest) = place.split_at_mut(piece.len());
+            head.copy_from_slice(piece);
+            place = rest;
+        }
+        self.filled += length;
     }
 }

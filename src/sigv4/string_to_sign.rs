@@ -10,7 +10,6 @@ use super::payload::{Body, Payload, PayloadStatus};
 use super::refusal::Refusal;
 use super::scope::{CredentialScope, TERMINATOR};
 use super::signed_headers::SignedHeaders;
-use super::sink::Sink;
 use super::time::{AmzDate, UnixSeconds};
 
 /// How old a header-signed request may be, and how far ahead one to S3 may be: 15 minutes.
@@ -110,33 +109,29 @@ pub(super) struct StringToSignText {
 
 impl StringToSignText {
     pub fn new(date: &AmzDate, scope: &CredentialScope<'_>, hash: &[u8; 32]) -> Self {
-        let mut text = Self { text: [0; LONGEST], length: 0 };
-        text.put(ALGORITHM.as_bytes());
-        text.put(b"\n");
-        text.put(date.as_bytes());
-        text.put(b"\n");
-        text.put(scope.date().as_bytes());
-        text.put(b"/");
-        text.put(scope.region().as_bytes());
-        text.put(b"/");
-        text.put(scope.service().as_bytes());
-        text.put(b"/");
-        text.put(TERMINATOR.as_bytes());
-        text.put(b"\n");
-        text.put(&hex::encode(hash));
-        text
+        let (mut text, mut length) = ([0; LONGEST], 0);
+        let mut put = |piece: &[u8]| {
+            text[length..length + piece.len()].copy_from_slice(piece);
+            length += piece.len();
+        };
+        put(ALGORITHM.as_bytes());
+        put(b"\n");
+        put(date.as_bytes());
+        put(b"\n");
+        put(scope.date().as_bytes());
+        put(b"/");
+        put(scope.region().as_bytes());
+        put(b"/");
+        put(scope.service().as_bytes());
+        put(b"/");
+        put(TERMINATOR.as_bytes());
+        put(b"\n");
+        put(&hex::encode(hash));
+        Self { text, length }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.text[..self.length]
-    }
-}
-
-impl Sink for StringToSignText {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.text[self.length..self.length + bytes.len()].copy_from_slice(bytes);
-        self.length += bytes.len();
     }
 }
 
