@@ -1,9 +1,9 @@
 //! What must be refused, in memory: every key id that is inactive or deleted. It follows the registry's changes.
 
-use std::collections::HashSet;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use ahash::AHashSet;
 use rederive_hsm::access_key_id::AccessKeyId;
 
 use crate::registry::{Change, ChangeKind};
@@ -21,7 +21,7 @@ pub struct Stale {
 /// The denied ids, and up to when they are known.
 #[derive(Default)]
 pub struct DenyList {
-    ids: RwLock<HashSet<AccessKeyId>>,
+    ids: RwLock<AHashSet<AccessKeyId>>,
     as_of: AtomicI64,
 }
 
@@ -67,7 +67,7 @@ impl DenyList {
         self.ids.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(id)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashSet<AccessKeyId>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, AHashSet<AccessKeyId>> {
         // A set is whole between any two of its operations.
         self.ids.write().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -1,8 +1,8 @@
 //! When each key was last used: noted in memory by the verification, written to the registry in batches.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 
+use ahash::AHashMap;
 use rederive_hsm::access_key_id::AccessKeyId;
 
 use crate::registry::{KeyUse, LastUsed, Registry, RegistryError};
@@ -12,7 +12,7 @@ const PENDING: usize = 100_000;
 
 /// Uses that wait to be written.
 #[derive(Default)]
-pub struct Uses(Mutex<HashMap<AccessKeyId, LastUsed>>);
+pub struct Uses(Mutex<AHashMap<AccessKeyId, LastUsed>>);
 
 impl Uses {
     /// Notes a use. Costs a look-up; allocates only for the first use of a key since the last batch.
@@ -41,7 +41,7 @@ impl Uses {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<AccessKeyId, LastUsed>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, AHashMap<AccessKeyId, LastUsed>> {
         // A map is whole between any two of its operations.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
