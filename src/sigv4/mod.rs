@@ -38,6 +38,7 @@
 //! let key = SigningKey::derive_from_text(secret, b"20130524", "us-east-1", "s3");
 //! let verified = string_to_sign.verify(&PreparedSigningKey::new(key)).expect("the signature is right");
 //! assert_eq!(verified.access_key_id(), "AKIAIOSFODNN7EXAMPLE");
+//! assert_eq!(verified.valid_until(), 1369353600 + 15 * 60);
 //! # Ok::<(), rederive::sigv4::HeadError>(())
 //! ```
 

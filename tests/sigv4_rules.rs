@@ -1,0 +1,256 @@
+//! Rules that a refusal follows, row by row in `tests/vectors/rules`; what a verified request says; what is no call.
+
+mod sigv4_support;
+
+use std::collections::BTreeMap;
+
+use base64::prelude::*;
+use rederive::sigv4::{
+    Body, Expectation, Family, HeadError, Limits, PayloadStatus, Refusal, Regions, RequestHead, SignedRequest,
+    StringToSignError,
+};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use sigv4_support::{Results, Verdict, Verifier, read_json, read_text, tests_path, unix};
+
+const NOW: &str = "20260102T030405Z";
+const ID: &str = "AKIAIOSFODNN7EXAMPLE";
+const HASH_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    case: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    name: String,
+    service: String,
+    request: String,
+    code: String,
+    http_status: u16,
+    #[serde(default)]
+    elements: BTreeMap<String, String>,
+}
+
+impl Rule {
+    fn raw(&self) -> String {
+        let scope = format!("20260102/local/{}/aws4_request", self.service);
+        let presigned = format!(
+            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={ID}%2F{}&X-Amz-Date={NOW}&X-Amz-Expires=600&\
+             X-Amz-SignedHeaders=host&X-Amz-Signature={{sig}}",
+            scope.replace('/', "%2F")
+        );
+        let text = self.request.replace("{presigned}", &presigned).replace("{id}", ID).replace("{scope}", &scope);
+        text.replace("{hash}", HASH_OF_NOTHING).replace("{sig}", &"0".repeat(64))
+    }
+
+    /// Steps 1, 4 and 5, which must refuse it.
+    fn refusal(&self, raw: &str) -> Result<(), StringToSignError> {
+        let (head, body) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a request");
+        let request = SignedRequest::parse(&head)?;
+        let expectation = Expectation { service: &self.service, regions: Regions::Named("local") };
+        let scoped = request.check_scope_and_time(&expectation, unix(NOW))?;
+        scoped.string_to_sign(Body::Bytes(&raw.as_bytes()[body..])).map(|_| ())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Err(StringToSignError::Refused(refusal)) = self.refusal(&self.raw()) else {
+            return Err("it is not refused".to_owned());
+        };
+        let outside = refusal.outside(Family::of(&self.service));
+        let elements: BTreeMap<_, _> = outside.elements.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let has = |(name, value): (&String, &String)| elements.get(name.as_str()) == Some(&value.as_str());
+        let is_right = outside.code == self.code
+            && outside.http_status == self.http_status
+            && !outside.message.is_empty()
+            && self.elements.iter().all(has);
+        if is_right { Ok(()) } else { Err(format!("{refusal:?}, {outside:?}")) }
+    }
+}
+
+#[test]
+fn refusals_are_told_as_aws_tells_them() {
+    let text = read_text(&tests_path("vectors/rules/refusals.toml"));
+    let rules: Rules = toml::from_str(&text).expect("rules");
+    let mut results = Results::default();
+    for rule in &rules.case {
+        results.add(rule.name.clone(), rule.check());
+    }
+    assert!(rules.case.len() >= 40);
+    results.check_against("vectors/rules/divergences.toml");
+}
+
+/// The control: what the rows are variations of passes the same steps.
+#[test]
+fn the_plain_requests_are_not_refused() {
+    for (service, request) in [
+        ("s3", "GET /b/k?{presigned} HTTP/1.1\nHost: h\n\n"),
+        ("sts", "GET /?{presigned} HTTP/1.1\nHost: h\n\n"),
+        (
+            "s3",
+            "GET /b/k HTTP/1.1\nHost: h\nX-Amz-Date: 20260102T030405Z\nx-amz-content-sha256: {hash}\nAuthorization: \
+             AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=host;x-amz-content-sha256;x-amz-date, \
+             Signature={sig}\n\n",
+        ),
+        (
+            "iam",
+            "POST / HTTP/1.1\nHost: h\nX-Amz-Date: 20260102T030405Z\nAuthorization: AWS4-HMAC-SHA256 \
+             Credential={id}/{scope}, SignedHeaders=host;x-amz-date, Signature={sig}\n\n",
+        ),
+    ] {
+        let rule = Rule {
+            name: String::new(),
+            service: service.to_owned(),
+            request: request.to_owned(),
+            code: String::new(),
+            http_status: 0,
+            elements: BTreeMap::new(),
+        };
+        assert_eq!(rule.refusal(&rule.raw()), Ok(()), "{service}: {request}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Cases {
+    secret: String,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    id: String,
+    service: String,
+    now: String,
+    request_b64: String,
+}
+
+/// Runs a row of request-cases.json with a body that is known in another way.
+fn verify_with(id: &str, body: BodyOf) -> Verdict {
+    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let case = cases.cases.iter().find(|case| case.id == id).expect("a case");
+    let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
+    let (head, starts) = RequestHead::parse(&raw, &Limits::default()).expect("a request");
+    let verifier = Verifier { secret: &cases.secret, service: &case.service, now: unix(&case.now) };
+    verifier.verify_head(&head, body(&raw[starts..]))
+}
+
+type BodyOf = fn(&[u8]) -> Body<'_>;
+
+fn whole(body: &[u8]) -> Body<'_> {
+    Body::Bytes(body)
+}
+
+fn hashed(body: &[u8]) -> Body<'_> {
+    Body::Sha256(Sha256::digest(body).into())
+}
+
+fn absent(_: &[u8]) -> Body<'_> {
+    Body::Absent
+}
+
+fn another(_: &[u8]) -> Body<'_> {
+    hashed(b"another")
+}
+
+fn status(verdict: &Verdict) -> Option<PayloadStatus> {
+    match verdict {
+        Verdict::Accepted(status) => Some(*status),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_is_known_of_the_body_decides_the_payload_status() {
+    let rows: [(&str, BodyOf, PayloadStatus); 9] = [
+        ("ok-no-space-after-comma", whole, PayloadStatus::Checked),
+        ("ok-no-space-after-comma", hashed, PayloadStatus::Checked),
+        ("ok-no-space-after-comma", absent, PayloadStatus::NotChecked),
+        ("ok-unsigned-payload", whole, PayloadStatus::Unsigned),
+        ("ok-presigned", whole, PayloadStatus::Unsigned),
+        ("ok-presigned", absent, PayloadStatus::Unsigned),
+        ("ok-signed-trailer", absent, PayloadStatus::Streaming),
+        ("ok-iam-query", whole, PayloadStatus::Checked),
+        ("ok-iam-query", hashed, PayloadStatus::Checked),
+    ];
+    for (id, body, expected) in rows {
+        let verdict = verify_with(id, body);
+        assert_eq!(status(&verdict), Some(expected), "{id}: {verdict:?}");
+    }
+}
+
+#[test]
+fn a_body_that_only_its_hash_could_speak_for_is_required() {
+    assert!(matches!(verify_with("ok-iam-query", absent), Verdict::BodyRequired));
+}
+
+#[test]
+fn another_body_is_refused_however_it_is_known() {
+    let verdict = verify_with("ok-no-space-after-comma", another);
+    assert_eq!(verdict.code(), Some("XAmzContentSHA256Mismatch"), "{verdict:?}");
+    assert_eq!(verify_with("ok-iam-query", another).code(), Some("SignatureDoesNotMatch"));
+}
+
+#[test]
+fn no_text_outside_tells_the_right_signature() {
+    let verdict = verify_with("bad-secret", whole);
+    let Verdict::Refused(Refusal::SignatureDoesNotMatch { .. }, outside) = verdict else { panic!("{verdict:?}") };
+    let right = "126dd5cbabe8c17e4b670872d17560655f0b2812d26b32250ac7506224490957";
+    assert!(!format!("{outside:?}").contains(right), "{outside:?}");
+    assert!(verify_with("ok-no-space-after-comma", whole).is_accepted(), "the right one of these bytes");
+}
+
+fn fields<'a>(headers: &[(&'a str, &'a str)]) -> Result<RequestHead<'a>, HeadError> {
+    let fields = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    RequestHead::from_fields(b"GET", b"/", fields, &Limits::default())
+}
+
+#[test]
+fn what_is_no_head_is_said_to_be_none_and_where() {
+    let long = "x".repeat(40 * 1024);
+    let many = vec![("a", "b"); 129];
+    let rows: [(Result<RequestHead<'_>, HeadError>, &str); 6] = [
+        (fields(&[("a", &long)]), "longer than 32768 bytes"),
+        (fields(&many), "more than 128 headers"),
+        (fields(&[("a", "b"), ("c ", "d")]), "header 1 cannot be a header: its name"),
+        (fields(&[("", "d")]), "header 0 cannot be a header: its name"),
+        (fields(&[("a", "b\r\nx-amz-acl: c")]), "header 0 cannot be a header: its value holds a line break"),
+        (fields(&[("a", "b\0")]), "header 0 cannot be a header: its value holds a NUL"),
+    ];
+    for (result, expected) in rows {
+        let message = result.expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
+    }
+    assert!(fields(&vec![("a", "b"); 128]).is_ok());
+}
+
+#[test]
+fn lines_that_are_none_are_told_by_number() {
+    let rows: [(&str, &str); 7] = [
+        ("", "line 1"),
+        ("GET /\n\n", "line 1 is not a request line: no HTTP version"),
+        ("GET / HTTP/1.1\nHost: h\nx-amz-acl : private\n\n", "line 3 is not a header line: its name"),
+        ("GET / HTTP/1.1\nHost: h\nno colon\n\n", "line 3 is not a header line: no colon"),
+        ("GET / HTTP/1.1\n : empty\n\n", "line 2"),
+        ("GET / HTTP/1.1\nHost: a\rb\n\n", "line 2 is not a header line: its value holds a NUL byte or a lone CR"),
+        ("G(T / HTTP/1.1\n\n", "the method"),
+    ];
+    for (raw, expected) in rows {
+        let message = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect_err(raw).to_string();
+        assert!(message.contains(expected), "{raw:?}: {message:?} does not say {expected:?}");
+    }
+    let long = format!("GET / HTTP/1.1\nHost: h\na: {}\n\n", "x".repeat(40 * 1024));
+    let message = RequestHead::parse(long.as_bytes(), &Limits::default()).expect_err("too long").to_string();
+    assert!(message.contains("longer than 32768 bytes"), "{message}");
+}
+
+#[test]
+fn folded_lines_are_one_value() {
+    let raw = b"GET / HTTP/1.1\r\nA: one\r\n  two\r\n\tthree\r\nHost: h\r\n\r\nbody";
+    let (head, body) = RequestHead::parse(raw, &Limits::default()).expect("a head");
+    assert_eq!(head.headers().len(), 2);
+    assert_eq!((head.headers()[1].name, head.headers()[1].value), (&b"Host"[..], &b"h"[..]));
+    assert_eq!(&raw[body..], b"body");
+}
