@@ -106,9 +106,7 @@ fn caller(caller: &Caller, config: &Config) -> Outcome {
         "client certificates are not asked for: set client_ca in [rpc]".into()
     })?;
     ensure(!caller.services.is_empty(), at("services"), || "missing: list what it may ask for, or [\"*\"]".into())?;
-    ensure(!caller.regions.is_empty(), at("regions"), || "missing: list what it may ask for, or [\"*\"]".into())?;
-    ensure(!caller.want_signing_key, at("want_signing_key"), || "not available in this version".into())?;
-    ensure(!caller.explain, at("explain"), || "not available in this version".into())
+    ensure(!caller.regions.is_empty(), at("regions"), || "missing: list what it may ask for, or [\"*\"]".into())
 }
 
 fn exactly_one(at: String, one: bool, other: bool, why: &str) -> Outcome {

@@ -93,6 +93,11 @@ impl Callers {
 
     fn add(&mut self, caller: &Caller, grants: Arc<Grants>) -> Result<(), CallerError> {
         let refuse = |key, problem: String| CallerError { caller: caller.name.clone(), key, problem };
+        for (key, granted) in [("want_signing_key", caller.want_signing_key), ("explain", caller.explain)] {
+            if granted {
+                tracing::warn!(caller = caller.name, key, "granted, but there is nothing in this version to grant");
+            }
+        }
         if let Some(path) = &caller.token_file {
             let hash = token_hash(path).map_err(|problem| refuse("token_file", problem))?;
             if self.tokens.iter().any(|(known, _)| *known == hash) {
