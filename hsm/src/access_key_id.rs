@@ -342,7 +342,6 @@ impl fmt::Debug for AccessKeyId {
 /// The key of a generation's id tags: `subkey("access-key-id-tag")`. Lets its holder filter ids, not derive secrets.
 ///
 /// Holds the HMAC's first state, so that a tag costs two compressions.
-#[derive(Clone)]
 pub struct TagKey(hmac::Hmac<sha2::Sha256>);
 
 impl TagKey {

@@ -50,7 +50,7 @@ impl Authority {
             worker,
             prefixes: settings.prefixes,
             layout: settings.layout,
-            generations: RwLock::new(Arc::new(generations)),
+            generations: RwLock::new(generations),
             denied: DenyList::default(),
             principals: Principals::new(policy.principals),
             signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
@@ -134,7 +134,8 @@ impl Authority {
 
     /// Asks the worker for the tag keys that are missing: after the start, and after a new generation.
     pub async fn ask_for_tag_keys(&self) {
-        for generation in self.generations().without_tag_key() {
+        let missing = self.generations().without_tag_key();
+        for generation in missing {
             match self.hsm.tag_key(generation).await {
                 Ok(tag_key) => self.change_generations(|generations| generations.set_tag_key(generation, tag_key)),
                 // The worker's own state is told by its supervisor, once.

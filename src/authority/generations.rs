@@ -30,14 +30,13 @@ pub enum NotOurs {
 }
 
 /// A generation and, once the worker has told it, its tag key.
-#[derive(Clone)]
 struct Live {
     row: GenerationRow,
     tag_key: Option<TagKey>,
 }
 
 /// The generations as the registry has them, with the tag keys that the worker gave.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Generations(BTreeMap<Generation, Live>);
 
 /// The outcome of looking at an id: ours, not ours, or nobody can tell because the tag key is not there yet.

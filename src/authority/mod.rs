@@ -20,7 +20,7 @@ pub use generations::worker_view;
 pub use issue::{IssueError, Issued, RootKey};
 pub use verify::{Accepted, CannotDecide, NotAccepted};
 
-use std::sync::{Arc, RwLock};
+use std::sync::{RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use rederive_hsm::access_key_id::{AccessKeyId, Layout, Prefixes};
@@ -74,7 +74,7 @@ pub struct Authority {
     layout: Layout,
     clock: Clock,
     worker: WorkerConfig,
-    generations: RwLock<Arc<Generations>>,
+    generations: RwLock<Generations>,
     denied: DenyList,
     principals: Principals,
     signing_keys: SigningKeys,
@@ -154,14 +154,14 @@ impl Authority {
         }
     }
 
-    fn generations(&self) -> Arc<Generations> {
-        // The lock is held only to swap or clone one pointer.
-        self.generations.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    /// The generations, locked for reading: for one look, never across a wait.
+    fn generations(&self) -> RwLockReadGuard<'_, Generations> {
+        // They are whole between any two changes.
+        self.generations.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn change_generations(&self, change: impl FnOnce(&mut Generations)) {
-        let mut shared = self.generations.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        change(Arc::make_mut(&mut shared));
+        change(&mut self.generations.write().unwrap_or_else(std::sync::PoisonError::into_inner));
     }
 
     /// Makes the token compute the check value that was recorded for a generation.
@@ -178,8 +178,7 @@ impl Authority {
     }
 
     async fn check_worker(&self) -> Result<(), String> {
-        let generations = self.generations();
-        let Some(row) = generations.any_live() else { return Err("there is no generation: create one".into()) };
+        let row = self.generations().any_live().cloned().ok_or("there is no generation: create one")?;
         let value = self.hsm.check(row.number).await.map_err(|error| error.to_string())?;
         if value == row.check_value {
             return Ok(());

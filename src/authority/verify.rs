@@ -134,10 +134,9 @@ impl Authority {
     /// Refuses an id that was never ours before anybody is asked about it. The tag and share of an id never change, so one
     /// whose row is at hand needs no second look at them.
     fn filter(&self, id: &AccessKeyId, is_known: bool) -> Result<(), NotAccepted> {
-        let generations = self.generations();
         let filtered = match is_known {
-            true => generations.is_live(id).map_or_else(Filtered::NotOurs, |()| Filtered::Ours),
-            false => generations.filter(id),
+            true => self.generations().is_live(id).map_or_else(Filtered::NotOurs, |()| Filtered::Ours),
+            false => self.generations().filter(id),
         };
         match filtered {
             Filtered::Ours => Ok(()),
