@@ -16,7 +16,6 @@ run: softhsm ## Install SoftHSM if it is missing, build, and start `rederive dev
 	exec target/release/rederive dev
 
 test: softhsm test-tools $(PYTHON_ENV)/ready ## Install what tests need and run all tests
-	cargo build --locked --bin rederive
 	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" cargo test --workspace --locked
 
 check: ## Formatting, lints, docs, dependencies
@@ -37,7 +36,6 @@ bench: ## The benchmarks: each figure is a ratio against a baseline of the same 
 	cargo bench --locked
 
 soak: softhsm test-tools $(PYTHON_ENV)/ready ## The long forms of the fault tests (200 kills instead of 20)
-	cargo build --locked --bin rederive
 	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" SOAK=1 cargo test --workspace --locked -- --nocapture
 
 # What the system has to give, each asked for only when it is missing.
