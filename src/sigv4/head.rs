@@ -145,10 +145,9 @@ impl<'a> RequestHead<'a> {
                     at += length;
                 }
             }
-            if at > builder.limits.head_bytes {
-                return Err(HeadError::TooLong { limit: builder.limits.head_bytes });
-            }
+            builder.reaches(at)?;
         };
+        builder.reaches(body)?;
         Ok((builder.head, body))
     }
 
@@ -192,8 +191,13 @@ impl<'a> Builder<'a> {
 
     fn count_bytes(&mut self, more: usize) -> Result<(), HeadError> {
         self.bytes += more;
+        self.reaches(self.bytes)
+    }
+
+    /// The head is at least so long.
+    fn reaches(&self, bytes: usize) -> Result<(), HeadError> {
         let limit = self.limits.head_bytes;
-        if self.bytes > limit { Err(HeadError::TooLong { limit }) } else { Ok(()) }
+        if bytes > limit { Err(HeadError::TooLong { limit }) } else { Ok(()) }
     }
 
     fn push(&mut self, header: Header<'a>) -> Result<(), HeadError> {
