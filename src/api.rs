@@ -176,7 +176,8 @@ fn response(answer: Answer, context: &Context) -> Response {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if answer.holds_secret {
-        // The connection's buffers have seen the secret: closing it frees them, which wipes them.
+        // The connection's buffers have seen the secret: closing it frees them, which wipes them. (HTTP/2 has no such
+        // header; a search of the process's memory beside an open HTTP/2 connection found no copy.)
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -1,5 +1,7 @@
 //! One call: from its parameters to the answer.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -13,7 +15,6 @@ use super::{access_keys, sts, users, xml};
 use crate::registry::Registry;
 
 /// What to send: `text/xml`, with the request id in the header `x-amzn-RequestId`.
-#[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -21,6 +22,14 @@ pub struct Answer {
     pub body: Bytes,
     /// Whether the XML holds a secret. Then it is wiped when it is dropped, and so should be every copy of it.
     pub holds_secret: bool,
+}
+
+/// Without the XML, which may hold a secret.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { status, body: _, holds_secret } = self;
+        f.debug_struct("Answer").field("status", status).field("holds_secret", holds_secret).finish_non_exhaustive()
+    }
 }
 
 /// Does what an authenticated caller asks of a service. `now` is in unix seconds.

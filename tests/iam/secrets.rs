@@ -27,6 +27,10 @@ async fn the_secret_stands_in_its_place() {
     );
     assert_eq!((answer.status, element(&answer, "CreateAccessKeyResult")), (200, Some(inner.as_str())));
     assert!(answer.holds_secret);
+    assert!(
+        !format!("{answer:?}").contains("SecretAccessKey"),
+        "its Debug holds neither the secret nor the XML around it"
+    );
     assert!(text(&answer).starts_with("<CreateAccessKeyResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\">"));
     let row = place.registry.key(&id(100)).await.expect("reads").expect("is there");
     assert_eq!((row.owner(), row.created_by), (alice().owner(), Some(id(2))));
