@@ -5,7 +5,7 @@ use std::fs::{OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -19,6 +19,8 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 const APPLIED: &str = "_sqlx_migrations";
 /// How long a call waits for another process that holds the write lock.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// Between two tries to open a locked file.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// How long a call waits in line for a connection.
 const LINE_WAIT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
@@ -34,7 +36,7 @@ impl Registry {
     ///
     /// A schema newer than this program is refused.
     pub async fn open(path: &Path) -> Result<Self> {
-        open_pools(path).await.map_err(|trouble| RegistryError::Trouble(at(path, trouble)))
+        open_when_free(path).await.map_err(|trouble| RegistryError::Trouble(at(path, trouble)))
     }
 
     /// Opens the registry in an existing file to read it. Nothing in the file changes; writing calls fail.
@@ -69,6 +71,20 @@ fn create_file(path: &Path) -> std::result::Result<(), Trouble> {
             Ok(std::fs::set_permissions(path, Permissions::from_mode(0o600))?)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// SQLite does not wait for a lock when two connections turn a new file to WAL or make its tables at once: one of them is
+/// told "locked" right away. So the waiting is done here.
+async fn open_when_free(path: &Path) -> std::result::Result<Registry, Trouble> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match open_pools(path).await {
+            Err(trouble) if trouble.kind == TroubleKind::Locked && Instant::now() < until => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 
