@@ -133,7 +133,7 @@ fn service_of(head: &RequestHead<'_>) -> Service {
 }
 
 fn caller(request: &Whole, accepted: &Accepted<'_>, id: &RequestId) -> Caller {
-    let (verified, key) = (&accepted.verified, &accepted.key);
+    let (verified, key) = (&accepted.verified, accepted.key());
     Caller {
         account: key.account,
         access_key_id: key.id,

@@ -1,15 +1,16 @@
 //! The wall clock, watched against the clock that nobody sets.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// How far the wall clock may move against the time since boot, in milliseconds.
 const TOLERANCE_MS: i64 = 5_000;
 /// How often the reference follows the wall clock, so that a slow correction by NTP never adds up to a jump.
 const FOLLOW_MS: i64 = 60_000;
+/// A look at the coarse clocks is enough while they agree this well with the reference, and a closer one follows otherwise.
+const AGREE_MS: i64 = 1_000;
 
 /// The wall clock jumped: signatures cannot be judged until an operator has looked at it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -25,6 +26,10 @@ pub struct Jumped {
 pub struct Clock {
     reference: Mutex<Reference>,
     jumped: AtomicBool,
+    /// What [`Clock::glance`] compares with: wall clock less monotonic time. Renewed with every closer look.
+    glance_offset_ms: AtomicI64,
+    /// Until when, in monotonic time, glances are enough.
+    glance_until_ms: AtomicI64,
 }
 
 #[derive(Clone, Copy)]
@@ -38,18 +43,51 @@ struct Reference {
 impl Clock {
     /// Trusts the wall clock as it is now.
     pub fn start() -> Self {
-        Self { reference: Mutex::new(Reference::of(sample())), jumped: AtomicBool::new(false) }
+        Self::with(Reference::of(sample()))
+    }
+
+    fn with(reference: Reference) -> Self {
+        Self {
+            reference: Mutex::new(reference),
+            jumped: AtomicBool::new(false),
+            glance_offset_ms: AtomicI64::new(0),
+            glance_until_ms: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// Seconds since 1970, unless the wall clock has jumped.
     pub fn now(&self) -> Result<i64, Jumped> {
-        self.at(sample())
+        let coarse = (clock_gettime(ClockId::RealtimeCoarse), clock_gettime(ClockId::MonotonicCoarse));
+        match self.glance(coarse) {
+            Some(now) => Ok(now),
+            None => self.look(ms(&coarse.1)),
+        }
     }
 
     /// Trusts the wall clock as it is now, because an operator says so.
     pub fn trust_again(&self) {
         *self.lock() = Reference::of(sample());
+        self.glance_until_ms.store(i64::MIN, Ordering::Release);
         self.jumped.store(false, Ordering::Release);
+    }
+
+    /// The time, if nothing has moved since the last closer look. The coarse clocks cost a tenth of the others, and they move
+    /// together but for what is set or slept: monotonic time stands still in suspend, and then a closer look is due.
+    fn glance(&self, (wall, monotonic): (Timespec, Timespec)) -> Option<i64> {
+        let (wall_ms, monotonic_ms) = (ms(&wall), ms(&monotonic));
+        let moved = wall_ms - monotonic_ms - self.glance_offset_ms.load(Ordering::Acquire);
+        let trusted = moved.abs() <= AGREE_MS
+            && monotonic_ms < self.glance_until_ms.load(Ordering::Acquire)
+            && !self.jumped.load(Ordering::Acquire);
+        trusted.then_some(wall.tv_sec)
+    }
+
+    fn look(&self, monotonic_ms: i64) -> Result<i64, Jumped> {
+        let (wall_ms, boot_ms) = sample();
+        let now = self.at((wall_ms, boot_ms))?;
+        self.glance_offset_ms.store(wall_ms - monotonic_ms, Ordering::Release);
+        self.glance_until_ms.store(monotonic_ms + FOLLOW_MS, Ordering::Release);
+        Ok(now)
     }
 
     fn at(&self, (wall_ms, boot_ms): (i64, i64)) -> Result<i64, Jumped> {
@@ -84,9 +122,11 @@ impl Reference {
 
 /// The wall clock and the time since boot, in milliseconds.
 fn sample() -> (i64, i64) {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
-    let boot = clock_gettime(ClockId::Boottime);
-    (wall, boot.tv_sec * 1000 + boot.tv_nsec / 1_000_000)
+    (ms(&clock_gettime(ClockId::Realtime)), ms(&clock_gettime(ClockId::Boottime)))
+}
+
+fn ms(time: &Timespec) -> i64 {
+    time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
 #[cfg(test)]
@@ -94,7 +134,11 @@ mod tests {
     use super::*;
 
     fn clock(wall_ms: i64, boot_ms: i64) -> Clock {
-        Clock { reference: Mutex::new(Reference::of((wall_ms, boot_ms))), jumped: AtomicBool::new(false) }
+        Clock::with(Reference::of((wall_ms, boot_ms)))
+    }
+
+    fn time(ms: i64) -> Timespec {
+        Timespec { tv_sec: ms.div_euclid(1000), tv_nsec: ms.rem_euclid(1000) * 1_000_000 }
     }
 
     #[test]
@@ -115,5 +159,20 @@ mod tests {
             let boot = minute * 61_000;
             assert!(clock.at((boot + minute * 1000, boot)).is_ok());
         }
+    }
+
+    #[test]
+    fn a_glance_is_enough_only_while_nothing_moves() {
+        let clock = Clock::start();
+        assert_eq!(clock.glance((time(0), time(0))), None, "nobody has looked yet");
+        let now = clock.now().expect("nothing jumped");
+        let coarse = (clock_gettime(ClockId::RealtimeCoarse), clock_gettime(ClockId::MonotonicCoarse));
+        assert!(clock.glance(coarse).expect("looked at a moment ago") >= now);
+        let (wall, monotonic) = (ms(&coarse.0), ms(&coarse.1));
+        assert_eq!(clock.glance((time(wall + 2 * AGREE_MS), time(monotonic))), None, "set forward");
+        assert_eq!(clock.glance((time(wall - 2 * AGREE_MS), time(monotonic))), None, "set back");
+        assert_eq!(clock.glance((time(wall + FOLLOW_MS), time(monotonic + FOLLOW_MS))), None, "long ago");
+        clock.jumped.store(true, Ordering::Release);
+        assert_eq!(clock.glance(coarse), None, "it jumped");
     }
 }

@@ -1,5 +1,6 @@
 //! Following the registry: what other processes change there reaches this one's memory within a fraction of a second.
 
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -51,13 +52,14 @@ impl Authority {
             prefixes: settings.prefixes,
             layout: settings.layout,
             generations: RwLock::new(generations),
+            changes: AtomicU64::new(0),
             denied: DenyList::default(),
             principals: Principals::new(policy.principals),
             signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
             regions: Regions::default(),
             uses: Uses::default(),
             followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
-            draining: std::sync::atomic::AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             checked: std::sync::Mutex::new(None),
             registry,
             policy,
@@ -98,12 +100,14 @@ impl Authority {
             tracing::error!(row, "a malformed row is left out; no request can carry such an id");
         }
         self.denied.load(list.ids, now);
+        self.changed();
         followed.seq = list.as_of;
         Ok(())
     }
 
     async fn apply(&self, change: &Change) -> Result<(), RegistryError> {
         self.denied.apply(change);
+        self.changed();
         if matches!(
             change.kind,
             ChangeKind::GenerationCreated

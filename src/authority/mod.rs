@@ -20,6 +20,7 @@ pub use generations::worker_view;
 pub use issue::{IssueError, Issued, RootKey};
 pub use verify::{Accepted, CannotDecide, NotAccepted};
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -75,13 +76,15 @@ pub struct Authority {
     clock: Clock,
     worker: WorkerConfig,
     generations: RwLock<Generations>,
+    /// Counts what may change the judgement of an id; counted up after the change is in place.
+    changes: AtomicU64,
     denied: DenyList,
     principals: Principals,
     signing_keys: SigningKeys,
     regions: Regions,
     uses: Uses,
     followed: tokio::sync::Mutex<Followed>,
-    draining: std::sync::atomic::AtomicBool,
+    draining: AtomicBool,
     /// When the token last computed the check value that was recorded.
     checked: std::sync::Mutex<Option<Instant>>,
 }
@@ -114,13 +117,13 @@ impl Authority {
 
     /// Says that this node is about to end: it is not ready any more, but answers what still comes.
     pub fn drain(&self) {
-        self.draining.store(true, std::sync::atomic::Ordering::Release);
+        self.draining.store(true, Ordering::Release);
     }
 
     /// What keeps this node from deciding, if anything does; why is for the log. Costs the HSM nothing.
     pub async fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
-        if self.draining.load(std::sync::atomic::Ordering::Acquire) {
+        if self.draining.load(Ordering::Acquire) {
             troubles.push("draining: this node is about to end".into());
         }
         match self.hsm.status() {
@@ -162,6 +165,17 @@ impl Authority {
 
     fn change_generations(&self, change: impl FnOnce(&mut Generations)) {
         change(&mut self.generations.write().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.changed();
+    }
+
+    /// The number of the last change to what an id is judged by. Read before judging.
+    fn change(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Makes every judgement of before stale.
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Makes the token compute the check value that was recorded for a generation.

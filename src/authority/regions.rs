@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use rederive_hsm::access_key_id::AccessKeyId;
 
-use super::signing_keys::ScopeText;
+use crate::sigv4::CredentialScope;
 
 /// Regions one id may name in a day.
 pub const REGIONS_A_DAY: usize = 16;
@@ -22,19 +22,20 @@ pub struct Regions(Mutex<Day>);
 #[derive(Default)]
 struct Day {
     day: i64,
-    named: HashMap<AccessKeyId, HashSet<([u8; 8], ScopeText)>>,
+    named: HashMap<AccessKeyId, HashSet<(Box<str>, Box<str>)>>,
 }
 
 impl Regions {
-    /// Counts a region of a scope with a date for an id; `false` when it is one too many.
-    pub fn admit(&self, id: AccessKeyId, date: [u8; 8], region: ScopeText, now: i64) -> bool {
+    /// Counts the date and region of a scope for an id; `false` when they are one too many.
+    pub fn admit(&self, id: AccessKeyId, scope: &CredentialScope<'_>, now: i64) -> bool {
+        let name = (scope.date().into(), scope.region().into());
         let mut today = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let day = now.div_euclid(86_400);
         if today.day != day || today.named.len() >= IDS {
             *today = Day { day, named: HashMap::new() };
         }
         let named = today.named.entry(id).or_default();
-        named.contains(&(date, region)) || (named.len() < REGIONS_A_DAY && named.insert((date, region)))
+        named.contains(&name) || (named.len() < REGIONS_A_DAY && named.insert(name))
     }
 }
 
@@ -46,13 +47,16 @@ mod tests {
     fn other_dates_are_no_way_around_the_bound() {
         let regions = Regions::default();
         let id = AccessKeyId::parse(b"AKIARZPUZDIKAAERULUU").expect("well-formed");
-        let region = |number: usize| ScopeText::new(&format!("region-{number}")).expect("short");
+        let admit = |date: &str, region: usize, now| {
+            let region = format!("region-{region}");
+            regions.admit(id, &CredentialScope::new(date, &region, "iam").expect("a scope"), now)
+        };
         let admitted = |now| {
-            let dates = [*b"20260101", *b"20260102", *b"20260103"];
-            (0..60).filter(|number| regions.admit(id, dates[number % 3], region(*number), now)).count()
+            let dates = ["20260101", "20260102", "20260103"];
+            (0..60).filter(|number| admit(dates[number % 3], *number, now)).count()
         };
         assert_eq!(admitted(1_767_355_200), REGIONS_A_DAY);
         assert_eq!(admitted(1_767_355_201), REGIONS_A_DAY, "the same ones again, and no others");
-        assert!(regions.admit(id, *b"20260103", region(99), 1_767_355_200 + 86_400), "the next day");
+        assert!(admit("20260103", 99, 1_767_355_200 + 86_400), "the next day");
     }
 }

@@ -1,59 +1,108 @@
 //! Signing keys that were asked for before: bounded, wiped on eviction, one request to the worker however many wait.
 
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use rederive_hsm::access_key_id::AccessKeyId;
 use rederive_hsm::client::Unavailable;
 use rederive_hsm::derivation::TokenHash;
 use rederive_hsm::signing_key::SigningKey;
 
-use crate::sigv4::PreparedSigningKey;
+use crate::registry::KeyRow;
+use crate::sigv4::{CredentialScope, PreparedSigningKey};
 
 /// What a signing key is the key of. Never the id alone: ids of sessions collide, and only the token tells them apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyName {
+#[derive(Clone, Copy)]
+pub struct KeyName<'a> {
     /// The id, which names the master through its generation.
     pub id: AccessKeyId,
     /// The hash of the session token, or none for a long-term key.
     pub token: Option<TokenHash>,
-    /// The eight digits of the scope's date.
-    pub date: [u8; 8],
-    /// The scope's region.
-    pub region: ScopeText,
-    /// The scope's service.
-    pub service: ScopeText,
+    /// The date, region and service.
+    pub scope: CredentialScope<'a>,
 }
 
-/// A region or service, in place: at most 32 characters, padded with zeros.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ScopeText([u8; 32]);
+/// A name in a cache.
+#[derive(Clone, PartialEq, Eq)]
+struct KeptName {
+    id: AccessKeyId,
+    token: Option<TokenHash>,
+    scope: [Box<str>; 3],
+}
 
-impl ScopeText {
-    /// `None` when it is longer than a scope's parts can be.
-    pub fn new(text: &str) -> Option<Self> {
-        let mut padded = [0; 32];
-        padded.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        Some(Self(padded))
+impl KeyName<'_> {
+    fn to_kept(self) -> KeptName {
+        KeptName { id: self.id, token: self.token, scope: parts(&self.scope).map(Into::into) }
     }
 }
 
-/// A signing key, and whether a signature has matched under it.
-pub struct Found {
+fn parts<'a>(scope: &CredentialScope<'a>) -> [&'a str; 3] {
+    [scope.date(), scope.region(), scope.service()]
+}
+
+impl Hash for KeyName<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(&self.id, &self.token, parts(&self.scope), state);
+    }
+}
+
+impl Hash for KeptName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(&self.id, &self.token, self.scope.each_ref().map(|part| &**part), state);
+    }
+}
+
+/// Of a name and of the same name in a cache alike.
+fn hash<H: Hasher>(id: &AccessKeyId, token: &Option<TokenHash>, scope: [&str; 3], state: &mut H) {
+    id.hash(state);
+    if let Some(token) = token {
+        token.hash(state);
+    }
+    scope.iter().for_each(|part| state.write(part.as_bytes()));
+}
+
+impl Equivalent<KeptName> for KeyName<'_> {
+    fn equivalent(&self, kept: &KeptName) -> bool {
+        self.id == kept.id
+            && self.token == kept.token
+            && parts(&self.scope).iter().zip(&kept.scope).all(|(asked, kept)| **asked == **kept)
+    }
+}
+
+/// A signing key under which a signature has matched, and all else that its next request needs.
+pub struct ProvenKey {
     /// The key.
     pub key: Arc<PreparedSigningKey>,
-    /// Whether the worker was waited for.
-    pub waited: bool,
-    proven: bool,
+    /// Whose it is.
+    pub row: Arc<KeyRow>,
+    /// The change as of which its id was found good (see `Authority::verify`).
+    pub good_as_of: u64,
+    /// The second in which its use was noted last.
+    noted: AtomicI64,
+}
+
+impl ProvenKey {
+    /// A key that was found good, as of a change.
+    pub fn new(key: Arc<PreparedSigningKey>, row: Arc<KeyRow>, good_as_of: u64) -> Self {
+        Self { key, row, good_as_of, noted: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Whether this is the first use in its second: once a second is often enough to note it.
+    pub fn is_first_use_at(&self, now: i64) -> bool {
+        self.noted.load(Ordering::Relaxed) < now && self.noted.fetch_max(now, Ordering::Relaxed) < now
+    }
 }
 
 /// The cache. Keys that have not matched a signature yet stay apart in a small one, so that requests with made-up
 /// scopes, which anybody can send for an id that they have seen, cannot push good keys out.
 pub struct SigningKeys {
-    proven: Cache<KeyName, Arc<PreparedSigningKey>>,
-    unproven: Cache<KeyName, Arc<PreparedSigningKey>>,
+    proven: Cache<KeptName, Arc<ProvenKey>>,
+    unproven: Cache<KeptName, Arc<PreparedSigningKey>>,
     deadline: Duration,
 }
 
@@ -63,36 +112,37 @@ impl SigningKeys {
         Self { proven: Cache::new(capacity), unproven: Cache::new((capacity / 16).max(64)), deadline }
     }
 
-    /// The key of that name, if it is at hand.
-    pub fn at_hand(&self, name: &KeyName) -> Option<Found> {
-        let found = |key, proven| Found { key, waited: false, proven };
-        self.proven
-            .get(name)
-            .map(|key| found(key, true))
-            .or_else(|| self.unproven.get(name).map(|key| found(key, false)))
+    /// The key of that name, if a signature has matched under it.
+    pub fn proven(&self, name: &KeyName<'_>) -> Option<Arc<ProvenKey>> {
+        self.proven.get(name)
+    }
+
+    /// The key of that name, if it is at hand and nothing has matched under it.
+    pub fn unproven(&self, name: &KeyName<'_>) -> Option<Arc<PreparedSigningKey>> {
+        self.unproven.get(name)
     }
 
     /// The key of that name from the worker. Callers that want the same key wait for one answer.
     pub async fn ask(
         &self,
-        name: &KeyName,
+        name: &KeyName<'_>,
         fetch: impl Future<Output = Result<SigningKey, Unavailable>>,
-    ) -> Result<Found, Unavailable> {
+    ) -> Result<Arc<PreparedSigningKey>, Unavailable> {
         let prepared = async { fetch.await.map(|key| Arc::new(PreparedSigningKey::new(key))) };
         let late = |_| Unavailable {
             token: "any".into(),
             reason: "others wait for the same key, and none came in time".into(),
         };
-        let waiting = self.unproven.get_or_insert_async(name, prepared);
-        let key = tokio::time::timeout(self.deadline, waiting).await.map_err(late)??;
-        Ok(Found { key, waited: true, proven: false })
+        let kept = name.to_kept();
+        let waiting = self.unproven.get_or_insert_async(&kept, prepared);
+        tokio::time::timeout(self.deadline, waiting).await.map_err(late)?
     }
 
-    /// A signature matched under this key: it moves to the good ones.
-    pub fn matched(&self, name: &KeyName, found: Found) {
-        if !found.proven {
-            self.proven.insert(*name, found.key);
-            self.unproven.remove(name);
-        }
+    /// A signature matched under this key: it is among the good ones, as of this change.
+    pub fn matched(&self, name: &KeyName<'_>, key: ProvenKey) -> Arc<ProvenKey> {
+        let key = Arc::new(key);
+        self.proven.insert(name.to_kept(), key.clone());
+        self.unproven.remove(name);
+        key
     }
 }

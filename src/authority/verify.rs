@@ -10,22 +10,28 @@ use super::clock::Jumped;
 use super::deny_list::Stale;
 use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
-use super::signing_keys::{Found, KeyName, ScopeText};
+use super::signing_keys::{KeyName, ProvenKey};
 use crate::registry::{KeyRow, RegistryError};
 use crate::sigv4::{
-    Body, CredentialScope, Expectation, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
+    Body, Expectation, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
 };
 
 /// A request whose signature is right, by a key that is good.
 pub struct Accepted<'a> {
     /// What was verified; only [`crate::sigv4`] can build it.
     pub verified: Verified<'a>,
-    /// The key and whose it is.
-    pub key: Arc<KeyRow>,
     /// Up to when denials were known, in seconds since 1970.
     pub deny_list_as_of: i64,
     /// Whether the HSM had to be waited for.
     pub waited: bool,
+    known: Arc<ProvenKey>,
+}
+
+impl Accepted<'_> {
+    /// The key and whose it is.
+    pub fn key(&self) -> &KeyRow {
+        &self.known.row
+    }
 }
 
 /// Why a request is not accepted.
@@ -81,6 +87,9 @@ fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
 
 impl Authority {
     /// Verifies a request. Every step before 6 costs the HSM nothing.
+    ///
+    /// A key under which a signature has matched is kept with the number of the last change that its id was judged by. As
+    /// long as nothing has changed since, the judgement of steps 2 and 3 holds.
     pub async fn verify<'a>(
         &self,
         head: &RequestHead<'a>,
@@ -88,30 +97,41 @@ impl Authority {
         expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
         let now = self.clock.now().map_err(undecided)?;
+        let change = self.change();
         // 1. The authorization: header, query or none of ours.
         let request = SignedRequest::parse(head).map_err(NotAccepted::Refused)?;
+        let name = KeyName { id: self.our_id(&request)?, token: None, scope: request.scope() };
+        let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change);
         // 2. The id: prefix, layout, tag, share; its generation is live.
-        let id = self.our_id(&request)?;
-        let at_hand = self.principals.at_hand(&id);
-        self.filter(&id, at_hand.is_some())?;
+        if known.is_none() {
+            self.filter(&name.id)?;
+        }
         // 3. The deny list, if it is fresh enough.
-        let deny_list_as_of = self.denied.as_of();
-        self.not_denied(&id, now)?;
+        let deny_list_as_of = self.fresh_as_of(now)?;
+        if known.is_none() {
+            self.not_denied(&name.id)?;
+        }
         // 4. Scope and time.
         let scoped = request.check_scope_and_time(expectation, now).map_err(NotAccepted::Refused)?;
         // 5. The canonical request, hashed; the signed headers are complete.
         let string_to_sign = scoped.string_to_sign(body).map_err(not_signable)?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
-        let key = self.known_key(&id, at_hand).await?;
-        let name = key_name(id, string_to_sign.scope());
-        let found = self.signing_key(&name, string_to_sign.scope(), now).await?;
-        // 7. The comparison, in constant time; and whether the key was denied while the registry and the HSM were waited for.
-        self.not_denied(&id, now)?;
-        let verified = string_to_sign.verify(&found.key).map_err(NotAccepted::Refused)?;
-        let waited = found.waited;
-        self.signing_keys.matched(&name, found);
-        self.uses.note(id, now, expectation.service, string_to_sign.scope().region());
-        Ok(Accepted { verified, key, deny_list_as_of, waited })
+        let found = match known {
+            Some(known) => Found::Known(known),
+            None => self.find(&name, now).await?,
+        };
+        // 7. The comparison, in constant time; and whether the id is still good after what was waited for.
+        if self.change() != change {
+            self.filter(&name.id)?;
+            self.not_denied(&name.id)?;
+        }
+        let verified = string_to_sign.verify(found.key()).map_err(NotAccepted::Refused)?;
+        let waited = found.waited();
+        let known = found.proven(|key, row| self.signing_keys.matched(&name, ProvenKey::new(key, row, change)));
+        if known.is_first_use_at(now) {
+            self.uses.note(name.id, now, expectation.service, name.scope.region());
+        }
+        Ok(Accepted { verified, deny_list_as_of, waited, known })
     }
 
     fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {
@@ -131,14 +151,9 @@ impl Authority {
         Ok(id)
     }
 
-    /// Refuses an id that was never ours before anybody is asked about it. The tag and share of an id never change, so one
-    /// whose row is at hand needs no second look at them.
-    fn filter(&self, id: &AccessKeyId, is_known: bool) -> Result<(), NotAccepted> {
-        let filtered = match is_known {
-            true => self.generations().is_live(id).map_or_else(Filtered::NotOurs, |()| Filtered::Ours),
-            false => self.generations().filter(id),
-        };
-        match filtered {
+    /// Refuses an id that was never ours before anybody is asked about it.
+    fn filter(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
+        match self.generations().filter(id) {
             Filtered::Ours => Ok(()),
             Filtered::Unknown(generation) => Err(undecided(CannotDecide::NoTagKey(generation))),
             Filtered::NotOurs(why) => {
@@ -148,8 +163,14 @@ impl Authority {
         }
     }
 
-    fn not_denied(&self, id: &AccessKeyId, now: i64) -> Result<(), NotAccepted> {
+    /// Up to when the deny list is known, if that is late enough.
+    fn fresh_as_of(&self, now: i64) -> Result<i64, NotAccepted> {
+        let as_of = self.denied.as_of();
         self.denied.check_fresh(now, self.policy.max_staleness).map_err(undecided)?;
+        Ok(as_of)
+    }
+
+    fn not_denied(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
         if self.denied.holds(id) {
             self.log_refused_id(id, &"it is inactive or deleted");
             return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
@@ -157,9 +178,28 @@ impl Authority {
         Ok(())
     }
 
+    /// The row and the signing key of an id that was judged good, from the caches or from registry and worker.
+    async fn find(&self, name: &KeyName<'_>, now: i64) -> Result<Found, NotAccepted> {
+        let row = self.issued_key(&name.id).await?;
+        if let Some(known) = self.signing_keys.proven(name) {
+            return Ok(Found::Key { key: known.key.clone(), row, waited: false });
+        }
+        if let Some(key) = self.signing_keys.unproven(name) {
+            return Ok(Found::Key { key, row, waited: false });
+        }
+        let scope = &name.scope;
+        if is_global(scope.service()) && !self.regions.admit(name.id, scope, now) {
+            return Err(NotAccepted::Refused(Refusal::TooManyRegions { limit: REGIONS_A_DAY }));
+        }
+        let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
+        let fetch = self.hsm.signing_key(name.id, date, scope.region(), scope.service());
+        let key = self.signing_keys.ask(name, fetch).await.map_err(undecided)?;
+        Ok(Found::Key { key, row, waited: true })
+    }
+
     /// The row of a key that was issued. One that nobody issued is refused before the HSM is asked.
-    async fn known_key(&self, id: &AccessKeyId, at_hand: Option<Arc<KeyRow>>) -> Result<Arc<KeyRow>, NotAccepted> {
-        let row = match at_hand {
+    async fn issued_key(&self, id: &AccessKeyId) -> Result<Arc<KeyRow>, NotAccepted> {
+        let row = match self.principals.at_hand(id) {
             Some(row) => row,
             None => self.principals.read(id, &self.registry).await.map_err(undecided)?.ok_or_else(|| {
                 self.log_refused_id(id, &"its tag is right, but the registry has no such active key");
@@ -171,16 +211,34 @@ impl Authority {
             _ => Ok(row),
         }
     }
+}
 
-    async fn signing_key(&self, name: &KeyName, scope: CredentialScope<'_>, now: i64) -> Result<Found, NotAccepted> {
-        if let Some(found) = self.signing_keys.at_hand(name) {
-            return Ok(found);
+/// What a signature is compared by.
+enum Found {
+    /// A key that was judged good, and nothing has changed since.
+    Known(Arc<ProvenKey>),
+    /// A key whose id was judged good for this request.
+    Key { key: Arc<PreparedSigningKey>, row: Arc<KeyRow>, waited: bool },
+}
+
+impl Found {
+    fn key(&self) -> &PreparedSigningKey {
+        match self {
+            Self::Known(known) => &known.key,
+            Self::Key { key, .. } => key,
         }
-        if is_global(scope.service()) && !self.regions.admit(name.id, name.date, name.region, now) {
-            return Err(NotAccepted::Refused(Refusal::TooManyRegions { limit: REGIONS_A_DAY }));
+    }
+
+    fn waited(&self) -> bool {
+        matches!(self, Self::Key { waited: true, .. })
+    }
+
+    /// Its signature matched.
+    fn proven(self, keep: impl FnOnce(Arc<PreparedSigningKey>, Arc<KeyRow>) -> Arc<ProvenKey>) -> Arc<ProvenKey> {
+        match self {
+            Self::Known(known) => known,
+            Self::Key { key, row, .. } => keep(key, row),
         }
-        let fetch = self.hsm.signing_key(name.id, name.date, scope.region(), scope.service());
-        self.signing_keys.ask(name, fetch).await.map_err(undecided)
     }
 }
 
@@ -194,10 +252,4 @@ fn not_signable(error: StringToSignError) -> NotAccepted {
         StringToSignError::Refused(refusal) => NotAccepted::Refused(refusal),
         StringToSignError::BodyRequired => NotAccepted::BodyRequired,
     }
-}
-
-fn key_name(id: AccessKeyId, scope: CredentialScope<'_>) -> KeyName {
-    let text = |part| ScopeText::new(part).expect("a scope's parts are at most 32 characters");
-    let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
-    KeyName { id, token: None, date, region: text(scope.region()), service: text(scope.service()) }
 }

@@ -57,7 +57,7 @@ fn unavailable(trouble: &CannotDecide) -> Decision {
 }
 
 fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
-    let (verified, key) = (&accepted.verified, &accepted.key);
+    let (verified, key) = (&accepted.verified, accepted.key());
     let scope = verified.scope();
     Accepted {
         access_key_id: verified.access_key_id().to_owned(),

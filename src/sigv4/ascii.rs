@@ -29,6 +29,21 @@ pub(super) fn is_all(text: &[u8], table: &Table) -> bool {
     run_length(text, table) == text.len()
 }
 
+/// The first byte at or after `at` that is below 0x0e: NUL, a tab, or part of a line break, among others.
+pub(super) fn find_control(text: &[u8], mut at: usize) -> Option<usize> {
+    const BOUND: u8 = 0x0e;
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of each byte below the bound. A byte after such a one may have it wrongly; the first is right.
+        let low = word.wrapping_sub(ONES * BOUND as u64) & !word & HIGH;
+        if low != 0 {
+            return Some(at + (low.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    text.get(at..)?.iter().position(|byte| *byte < BOUND).map(|found| at + found)
+}
+
 /// Whether a byte is a blank or a control character.
 pub(super) fn has_blank(text: &[u8]) -> bool {
     // The high bit of each byte below 0x21, if there is one at all.

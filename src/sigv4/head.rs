@@ -2,11 +2,11 @@
 //!
 //! Everything borrows from the caller's bytes, and nothing is rewritten: what was signed is what arrived.
 
-use memchr::{memchr, memchr_iter, memchr2, memchr3, memrchr};
+use memchr::{memchr, memchr_iter, memchr2, memrchr};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::ascii::{Table, is_all, run_length, table};
+use super::ascii::{Table, find_control, is_all, run_length, table};
 
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
@@ -239,12 +239,15 @@ fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
 
 /// Where the line ends, and where the next one starts that is not folded under it.
 fn find_line_end(text: &[u8], mut at: usize) -> Result<(usize, usize), &'static str> {
-    while let Some(found) = memchr3(b'\n', b'\r', 0, &text[at..]) {
-        let end = at + found;
+    while let Some(end) = find_control(text, at) {
         at = match text[end..] {
             [b'\n', ..] => end + 1,
             [b'\r', b'\n', ..] => end + 2,
-            _ => return Err("its value holds a NUL byte or a lone CR"),
+            [b'\r' | 0, ..] => return Err("its value holds a NUL byte or a lone CR"),
+            _ => {
+                at = end + 1;
+                continue;
+            }
         };
         if !matches!(text.get(at), Some(b' ' | b'\t')) {
             return Ok((end, at));

@@ -64,7 +64,7 @@ impl Sink for HashSink {
     fn put(&mut self, bytes: &[u8]) {
         match self.gathered.get_mut(self.filled..self.filled + bytes.len()) {
             Some(place) => {
-                place.copy_from_slice(bytes);
+                copy(place, bytes);
                 self.filled += bytes.len();
             }
             None => self.flush_and_put(bytes),
@@ -79,9 +79,36 @@ impl Sink for HashSink {
         };
         for piece in pieces {
             let (head, rest) = place.split_at_mut(piece.len());
-            head.copy_from_slice(piece);
+            copy(head, piece);
             place = rest;
         }
         self.filled += length;
+    }
+}
+
+/// Copies a piece to a place of its length. Most have a few bytes, for which a call costs more than the copying: they go
+/// as two words that may overlap.
+#[inline]
+fn copy(place: &mut [u8], piece: &[u8]) {
+    match piece.len() {
+        0 => {}
+        1 => place[0] = piece[0],
+        2..4 => copy_ends::<2>(place, piece),
+        4..8 => copy_ends::<4>(place, piece),
+        8..16 => copy_ends::<8>(place, piece),
+        16..32 => copy_ends::<16>(place, piece),
+        32..=64 => copy_ends::<32>(place, piece),
+        _ => place.copy_from_slice(piece),
+    }
+}
+
+/// For pieces of `N` to `2 * N` bytes.
+#[inline]
+fn copy_ends<const N: usize>(place: &mut [u8], piece: &[u8]) {
+    if let (Some(place), Some(first)) = (place.first_chunk_mut::<N>(), piece.first_chunk()) {
+        *place = *first;
+    }
+    if let (Some(place), Some(last)) = (place.last_chunk_mut::<N>(), piece.last_chunk()) {
+        *place = *last;
     }
 }
