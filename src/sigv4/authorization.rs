@@ -11,7 +11,7 @@ use super::credential::Credential;
 use super::encode::{Place, decode};
 use super::head::{RequestHead, trim_blanks};
 use super::headers::NamedHeaders;
-use super::hex;
+use super::hex::Digits;
 use super::presigned::{Part, Parts, QueryCredentials, read_expires};
 use super::refusal::{AuthorizationFault, Refusal, shown};
 use super::scope::CredentialScope;
@@ -54,7 +54,7 @@ pub(super) struct Authorization<'a> {
     pub access_key_id: &'a str,
     pub scope: CredentialScope<'a>,
     pub signed_headers: SignedHeaders<'a>,
-    pub signature: [u8; 32],
+    pub signature: Digits<'a>,
     pub date: AmzDate,
     /// Seconds; `None` in a header.
     pub expires: Option<u32>,
@@ -81,6 +81,7 @@ impl<'a> SessionToken<'a> {
 
 impl<'a> Authorization<'a> {
     /// Finds the credentials; there must be exactly one kind of them, and it must be Signature V4.
+    #[inline]
     pub fn find(head: &RequestHead<'a>, named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<Self, Refusal> {
         let header = named.authorization.filter(|value| !value.is_empty());
         let query = QueryCredentials::find(target)?;
@@ -101,6 +102,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; the blanks after the commas may be missing.
+    #[inline]
     fn from_header(value: &'a [u8], named: &NamedHeaders<'a>) -> Result<Self, Refusal> {
         let scheme_ends = memchr2(b' ', b'\t', value).unwrap_or(value.len());
         let (scheme, rest) = value.split_at(scheme_ends);
@@ -231,6 +233,6 @@ impl<'a> HeaderParts<'a> {
     }
 }
 
-fn read_signature(text: &[u8]) -> Result<[u8; 32], Refusal> {
-    hex::decode(text).ok_or_else(|| Refusal::MalformedSignature { got: shown(text) })
+fn read_signature(text: &[u8]) -> Result<Digits<'_>, Refusal> {
+    Digits::read(text).ok_or_else(|| Refusal::MalformedSignature { got: shown(text) })
 }

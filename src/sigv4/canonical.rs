@@ -104,25 +104,25 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
         }
         previous = name;
         coverage.has_host |= name == b"host";
-        let mut places = index.places(headers, name);
-        let Some(first) = places.next() else {
+        let Some(first) = index.first(headers, name) else {
             coverage.fault.get_or_insert_with(|| SignedHeadersFault::Absent(shown(name)));
             continue;
         };
         coverage.signed |= 1 << first;
         let value = headers[first].value;
-        let second = places.next();
-        if second.is_none() && !has_blank(value) {
+        let mut next = index.next(headers, name, first);
+        if next.is_none() && !has_blank(value) {
             sink.put_all([name, b":", value, b"\n"]);
             continue;
         }
         sink.put(name);
         sink.put(b":");
         put_header_value(sink, value);
-        for place in second.into_iter().chain(places) {
+        while let Some(place) = next {
             coverage.signed |= 1 << place;
             sink.put(b",");
             put_header_value(sink, headers[place].value);
+            next = index.next(headers, name, place);
         }
         sink.put(b"\n");
     }

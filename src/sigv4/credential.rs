@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use super::ascii::{Table, is_all, table};
+use super::ascii::{Table, find_byte, is_all, table};
 use super::authorization::Carrier;
 use super::refusal::{CredentialFault, Refusal, shown};
 use super::scope::{CredentialScope, TERMINATOR};
@@ -14,6 +14,7 @@ pub(super) struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
+    #[inline]
     pub fn read(text: &'a [u8], carrier: Carrier) -> Result<Self, Refusal> {
         Self::try_read(text, carrier).map_err(|fault| Refusal::MalformedCredential { carrier, fault })
     }
@@ -48,7 +49,7 @@ fn split(text: &str, carrier: Carrier) -> Option<[&str; 5]> {
 
 /// Where the next slash is, and how long.
 fn find_slash(text: &[u8], carrier: Carrier) -> Option<(usize, usize)> {
-    let slash = memchr(b'/', text).map(|at| (at, 1));
+    let slash = find_byte(text, b'/').map(|at| (at, 1));
     if carrier == Carrier::Header {
         return slash;
     }

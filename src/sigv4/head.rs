@@ -263,7 +263,21 @@ fn bad_line(bytes: &[u8], at: usize, why: &'static str) -> HeadError {
 }
 
 /// Cuts blanks, tabs and line breaks off both ends.
-pub(super) fn trim_blanks(mut value: &[u8]) -> &[u8] {
+#[inline]
+pub(super) fn trim_blanks(value: &[u8]) -> &[u8] {
+    match value {
+        // As nearly all values come: one blank in front.
+        [b' ', trimmed @ ..] | trimmed if is_trimmed(trimmed) => trimmed,
+        _ => trim_ends(value),
+    }
+}
+
+#[inline]
+fn is_trimmed(value: &[u8]) -> bool {
+    matches!(value, [first, .., last] if *first > b' ' && *last > b' ')
+}
+
+fn trim_ends(mut value: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = value
         && is_blank(*first)
     {

@@ -58,6 +58,7 @@ mod presigned;
 mod refusal;
 mod request;
 mod scope;
+mod sha256;
 mod signed_headers;
 mod sink;
 mod string_to_sign;

@@ -32,18 +32,27 @@ impl NameIndex {
         (name.len() * 5 + last) % Self::BUCKETS
     }
 
-    /// The places of the headers whose name, in lower case, this is. A name with an upper-case letter has none.
-    pub fn places(&self, headers: &[Header<'_>], name: &[u8]) -> impl Iterator<Item = usize> {
-        let mut next = self.first[Self::bucket(name)];
-        std::iter::from_fn(move || {
-            while let Some(place) = next.checked_sub(1).map(usize::from) {
-                next = self.next[place];
-                if is_lower_case_of(name, headers[place].name) {
-                    return Some(place);
-                }
+    /// The place of the first header whose name, in lower case, this is. A name with an upper-case letter has none.
+    #[inline]
+    pub fn first(&self, headers: &[Header<'_>], name: &[u8]) -> Option<usize> {
+        self.search(headers, name, self.first[Self::bucket(name)])
+    }
+
+    /// The place of the next header of that name after this one.
+    #[inline]
+    pub fn next(&self, headers: &[Header<'_>], name: &[u8], place: usize) -> Option<usize> {
+        self.search(headers, name, self.next[place])
+    }
+
+    #[inline]
+    fn search(&self, headers: &[Header<'_>], name: &[u8], mut next: u8) -> Option<usize> {
+        while let Some(place) = next.checked_sub(1).map(usize::from) {
+            if is_lower_case_of(name, headers[place].name) {
+                return Some(place);
             }
-            None
-        })
+            next = self.next[place];
+        }
+        None
     }
 }
 

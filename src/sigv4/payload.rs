@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::authorization::Carrier;
-use super::hex;
+use super::hex::{self, Digits};
 use super::refusal::{Refusal, shown};
 use super::scope::Family;
 use super::sink::Sink;
@@ -50,8 +50,8 @@ impl PayloadStatus {
 
 /// What x-amz-content-sha256 says. Every value there is has its name here; there is no "anything else".
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Claim {
-    Hash([u8; 32]),
+enum Claim<'a> {
+    Hash(Digits<'a>),
     Unsigned,
     StreamingUnsignedTrailer,
     StreamingHmac,
@@ -63,8 +63,8 @@ enum Claim {
 
 const UNSIGNED: &[u8] = b"UNSIGNED-PAYLOAD";
 
-impl Claim {
-    fn read(text: &[u8]) -> Option<Self> {
+impl<'a> Claim<'a> {
+    fn read(text: &'a [u8]) -> Option<Self> {
         Some(match text {
             UNSIGNED => Self::Unsigned,
             b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Self::StreamingUnsignedTrailer,
@@ -73,7 +73,7 @@ impl Claim {
             b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" => Self::StreamingEcdsa,
             b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => Self::StreamingEcdsaTrailer,
             b"STREAMING-AWS4-HMAC-SHA256-EVENTS" => Self::StreamingEvents,
-            _ => Self::Hash(hex::decode(text)?),
+            _ => Self::Hash(Digits::read(text)?),
         })
     }
 }
@@ -94,7 +94,7 @@ pub(super) struct ContentSha256<'a> {
 pub(super) struct Payload<'a> {
     line: Line<'a>,
     /// A hash that the body must have.
-    pub claimed: Option<[u8; 32]>,
+    pub claimed: Option<Digits<'a>>,
     pub status: PayloadStatus,
 }
 
@@ -176,13 +176,13 @@ impl<'a> Payload<'a> {
         }
     }
 
-    fn with_hash(line: Line<'a>, hash: [u8; 32], body: Body<'_>) -> Self {
+    fn with_hash(line: Line<'a>, hash: Digits<'a>, body: Body<'_>) -> Self {
         let status = if matches!(body, Body::Absent) { PayloadStatus::NotChecked } else { PayloadStatus::Checked };
         Self { line, claimed: Some(hash), status }
     }
 
     /// The payload line of a request that does not state it.
-    fn hash_of_body(carrier: Carrier, claimed: Option<[u8; 32]>, body: Body<'_>) -> Result<Self, StringToSignError> {
+    fn hash_of_body(carrier: Carrier, claimed: Option<Digits<'a>>, body: Body<'_>) -> Result<Self, StringToSignError> {
         let (hash, status) = match (body.sha256(), carrier) {
             (Some(hash), _) => (hash, PayloadStatus::Checked),
             // What a presigned URL signs is the empty body.
@@ -208,7 +208,7 @@ impl Body<'_> {
 #[derive(Clone, Copy)]
 struct Stated<'a> {
     text: &'a [u8],
-    claim: Claim,
+    claim: Claim<'a>,
     is_signed: bool,
 }
 

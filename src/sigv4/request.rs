@@ -52,6 +52,7 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
     ///
     /// # Errors
     /// If there are none, more than one kind, or one that is not well formed.
+    #[inline]
     pub fn parse(head: &'r RequestHead<'a>) -> Result<Self, Refusal> {
         let mut named = NamedHeaders::default();
         named.read(head)?;

@@ -31,6 +31,7 @@ impl<'a> CredentialScope<'a> {
     ///
     /// # Errors
     /// The first part that is not well formed.
+    #[inline]
     pub fn new(date: &'a str, region: &'a str, service: &'a str) -> Result<Self, ScopePart> {
         if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(ScopePart::Date);

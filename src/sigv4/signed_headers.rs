@@ -2,6 +2,8 @@
 
 use memchr::{memchr, memchr2};
 
+use super::ascii::find_byte;
+
 /// The list of signed headers of one request, names with `;` between them.
 #[derive(Clone, Copy, Debug)]
 pub struct SignedHeaders<'a> {
@@ -27,7 +29,7 @@ impl<'a> SignedHeaders<'a> {
         let mut rest = Some(raw);
         std::iter::from_fn(move || {
             let text = rest?;
-            let separator = if is_escaped { next_separator(text) } else { memchr(b';', text).map(|at| (at, 1)) };
+            let separator = if is_escaped { next_separator(text) } else { find_byte(text, b';').map(|at| (at, 1)) };
             let (end, length) = separator.unwrap_or((text.len(), 0));
             rest = separator.map(|_| &text[end + length..]);
             Some(&text[..end])

@@ -1,6 +1,6 @@
 //! Where a canonical request goes while it is written: into a hash, or into text for people to read.
 
-use sha2::{Digest, Sha256};
+use super::sha256::{BLOCK, State};
 
 /// Takes the bytes of a canonical request, piece by piece.
 pub trait Sink {
@@ -25,37 +25,41 @@ impl Sink for Vec<u8> {
 /// A canonical request comes in some forty pieces of a few bytes. They are gathered here, so that the hash sees whole
 /// blocks.
 pub struct HashSink {
-    hash: Sha256,
+    state: State,
+    /// Bytes that the state has taken in.
+    hashed: usize,
     gathered: [u8; Self::GATHER],
     filled: usize,
 }
 
 impl HashSink {
-    /// A whole number of the hash's 64-byte blocks.
-    const GATHER: usize = 512;
+    /// Eight blocks: most canonical requests fit in.
+    const GATHER: usize = 8 * BLOCK;
 
     /// The SHA-256 of everything that was put in.
     pub fn finish(mut self) -> [u8; 32] {
-        self.hash.update(&self.gathered[..self.filled]);
-        self.hash.finalize().into()
+        self.state.finish(&self.gathered[..self.filled], self.hashed + self.filled)
     }
 
     #[cold]
     fn flush_and_put(&mut self, bytes: &[u8]) {
         let (head, rest) = bytes.split_at((Self::GATHER - self.filled).min(bytes.len()));
         self.gathered[self.filled..self.filled + head.len()].copy_from_slice(head);
-        self.hash.update(&self.gathered[..self.filled + head.len()]);
-        self.filled = 0;
-        let whole = rest.len() / Self::GATHER * Self::GATHER;
-        self.hash.update(&rest[..whole]);
-        self.gathered[..rest.len() - whole].copy_from_slice(&rest[whole..]);
-        self.filled = rest.len() - whole;
+        self.filled += head.len();
+        if self.filled < Self::GATHER {
+            return;
+        }
+        self.state.blocks(&self.gathered);
+        let left = self.state.blocks(rest);
+        self.hashed += Self::GATHER + rest.len() - left.len();
+        self.gathered[..left.len()].copy_from_slice(left);
+        self.filled = left.len();
     }
 }
 
 impl Default for HashSink {
     fn default() -> Self {
-        Self { hash: Sha256::new(), gathered: [0; Self::GATHER], filled: 0 }
+        Self { state: State::START, hashed: 0, gathered: [0; Self::GATHER], filled: 0 }
     }
 }
 

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::authorization::{ALGORITHM, Authorization, Carrier};
-use super::hex;
+use super::hex::{self, Digits};
 use super::key::PreparedSigningKey;
 use super::payload::{Body, Payload, PayloadStatus};
 use super::refusal::Refusal;
@@ -37,14 +37,14 @@ pub struct StringToSign<'r, 'a> {
     hash: [u8; 32],
     status: PayloadStatus,
     /// A hash that the body must have, and the body. Compared last: a body is not hashed for a forged request.
-    claimed: Option<([u8; 32], Body<'a>)>,
+    claimed: Option<(Digits<'a>, Body<'a>)>,
 }
 
 impl<'r, 'a> StringToSign<'r, 'a> {
     pub(super) fn new(
         authorization: &'r Authorization<'a>,
         hash: [u8; 32],
-        payload: &Payload<'_>,
+        payload: &Payload<'a>,
         body: Body<'a>,
     ) -> Self {
         Self { authorization, hash, status: payload.status, claimed: payload.claimed.map(|hash| (hash, body)) }
@@ -67,7 +67,7 @@ impl<'r, 'a> StringToSign<'r, 'a> {
     pub fn verify(&self, key: &PreparedSigningKey) -> Result<Verified<'a>, Refusal> {
         let text = StringToSignText::new(&self.authorization.date, &self.authorization.scope, &self.hash);
         let expected = key.sign(text.as_bytes());
-        if !is_same(&expected, &self.authorization.signature) {
+        if !is_same(&hex::encode(&expected), self.authorization.signature.as_bytes()) {
             return Err(self.does_not_match());
         }
         self.check_body()?;
@@ -78,21 +78,23 @@ impl<'r, 'a> StringToSign<'r, 'a> {
     fn does_not_match(&self) -> Refusal {
         Refusal::SignatureDoesNotMatch {
             access_key_id: self.access_key_id().to_owned(),
-            provided: String::from_utf8_lossy(&hex::encode(&self.authorization.signature)).into_owned(),
+            provided: String::from_utf8_lossy(self.authorization.signature.as_bytes()).into_owned(),
         }
     }
 
     fn check_body(&self) -> Result<(), Refusal> {
         let Some((claimed, body)) = &self.claimed else { return Ok(()) };
         match body.sha256() {
-            Some(computed) if computed != *claimed => Err(Refusal::BodyMismatch { claimed: *claimed, computed }),
+            Some(computed) if computed != claimed.decode() => {
+                Err(Refusal::BodyMismatch { claimed: claimed.decode(), computed })
+            }
             Some(_) | None => Ok(()),
         }
     }
 }
 
 /// In constant time, by words: byte by byte takes as long as two hash blocks.
-fn is_same(expected: &[u8; 32], provided: &[u8; 32]) -> bool {
+fn is_same(expected: &[u8; 64], provided: &[u8; 64]) -> bool {
     let (expected, provided) = (expected.as_chunks::<8>().0.iter(), provided.as_chunks::<8>().0);
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
     expected.zip(provided).fold(Choice::from(1), |same, (a, b)| same & word(a).ct_eq(&word(b))).into()
@@ -176,7 +178,7 @@ impl<'a> Verified<'a> {
 
     /// SHA-256 of the signature: tells one use of a signature from another, and is no signature itself.
     pub fn signature_hash(&self) -> [u8; 32] {
-        Sha256::digest(self.authorization.signature).into()
+        Sha256::digest(self.authorization.signature.decode()).into()
     }
 
     /// The last second in which the same request would be accepted again.
