@@ -7,6 +7,7 @@ pub mod api;
 pub mod authority;
 pub mod config;
 pub mod explain;
+pub mod feed;
 pub mod http;
 pub mod iam;
 pub mod node;

@@ -85,6 +85,44 @@ fn a_running_node_notices_a_new_account_and_a_new_generation() {
 }
 
 #[test]
+fn what_an_operator_denies_is_refused_until_it_is_lifted() {
+    let dev = Dev::start();
+    let config = dev.state.join("rederive.toml");
+    let (root, alice, bob) = (&dev.ready.root, dev.user("alice"), dev.user("bob"));
+    let refused = |pair: &Pair| dev.verify(&sign::s3_get(pair, "local", "h", "/b/k").call()).1["decision"] == "refuse";
+    let soon = |what: &str, holds: &dyn Fn() -> bool| common::wait_until(what, Duration::from_secs(5), holds);
+    assert!(![root, &alice, &bob].into_iter().any(refused), "the control");
+
+    let user = ["deny", "user", "--account", &dev.ready.account, "alice"];
+    assert!(done(&user, &config).contains("alice denied"));
+    soon("alice refused", &|| refused(&alice));
+    assert!(done(&user, &config).contains("already"));
+    assert!(done(&["deny", "list"], &config).contains("user:AIDA"));
+    dev.aws_refused(root, "iam create-access-key --user-name alice", "AccessDenied");
+    let update = format!("iam update-access-key --user-name alice --access-key-id {} --status", alice.access_key_id);
+    dev.aws_json(root, &format!("{update} Inactive"));
+    dev.aws_json(root, &format!("{update} Active"));
+    assert!(refused(&alice), "that a key is active lifts no denial");
+    assert!(!refused(&bob));
+    done(&[&user[..], &["--lift"]].concat(), &config);
+    soon("alice accepted", &|| !refused(&alice));
+
+    let account = ["deny", "account", &dev.ready.account];
+    done(&account, &config);
+    soon("everybody refused", &|| [root, &alice, &bob].into_iter().all(refused));
+    done(&[&account[..], &["--lift"]].concat(), &config);
+    soon("everybody accepted", &|| ![root, &alice, &bob].into_iter().any(refused));
+
+    let key = ["deny", "key", &bob.access_key_id];
+    done(&key, &config);
+    soon("bob refused", &|| refused(&bob));
+    done(&[&key[..], &["--lift"]].concat(), &config);
+    soon("bob accepted", &|| !refused(&bob));
+    assert!(fails(&["deny", "user", "--account", &dev.ready.account, "carol"], &config).contains("no user carol"));
+    assert!(fails(&["deny", "account", "000000000099"], &config).contains("no account"));
+}
+
+#[test]
 fn serve_runs_what_dev_has_made() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let dev = Dev::start_in(directory.path());

@@ -253,6 +253,12 @@ impl Layout {
     }
 }
 
+/// Bytes of a [`PackedId`].
+pub const PACKED_LEN: usize = 14;
+
+/// An access key id as [`AccessKeyId::packed`] gives it.
+pub type PackedId = [u8; PACKED_LEN];
+
 /// A well-formed access key id: known alphabet, known layout, re-encodes to itself. Its tag may still be wrong.
 #[derive(Clone, Copy)]
 pub struct AccessKeyId {
@@ -295,6 +301,14 @@ impl AccessKeyId {
     /// The first four letters.
     pub fn prefix(&self) -> Prefix {
         Prefix([self.text[0], self.text[1], self.text[2], self.text[3]])
+    }
+
+    /// The id in 14 bytes: the prefix and the 80 bits, big-endian. For lists that hold many.
+    pub fn packed(&self) -> PackedId {
+        let mut packed = [0; PACKED_LEN];
+        packed[..4].copy_from_slice(&self.text[..4]);
+        packed[4..].copy_from_slice(&bytes_of(self.bits));
+        packed
     }
 
     /// What its bits say.

@@ -16,6 +16,7 @@ pub mod access_key_id;
 pub mod client;
 pub mod config;
 pub mod derivation;
+pub mod feed_head;
 pub mod pkcs11;
 pub mod secret;
 pub mod session_token;

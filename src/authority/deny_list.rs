@@ -1,16 +1,20 @@
-//! What must be refused, in memory: every key id that is inactive or deleted. It follows the registry's changes.
+//! What must be refused, in memory: denied key ids and accounts. It follows the deny feed.
+//!
+//! Whoever looks takes no lock: the list is never changed in place, a new one takes its place.
 
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ahash::AHashSet;
-use rederive_hsm::access_key_id::AccessKeyId;
+use arc_swap::ArcSwap;
+use rederive_hsm::access_key_id::{AccessKeyId, Account};
 
-use crate::registry::{Change, ChangeKind};
+use super::denied_ids::DeniedIds;
+use crate::feed::{Change, ChangeKind};
 
 /// The list is older than allowed, so nothing can be decided by it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the deny list is {age} s old, more than the {allowed} s allowed: the registry cannot be read")]
+#[error("the deny list is {age} s old, more than the {allowed} s allowed: it cannot be followed")]
 pub struct Stale {
     /// Its age in seconds.
     pub age: i64,
@@ -18,32 +22,38 @@ pub struct Stale {
     pub allowed: i64,
 }
 
-/// The denied ids, and up to when they are known.
+/// What is denied, and up to when that is known.
 #[derive(Default)]
 pub struct DenyList {
-    ids: RwLock<AHashSet<AccessKeyId>>,
+    denied: ArcSwap<Denied>,
+    /// Held by whoever changes it.
+    changing: Mutex<()>,
     as_of: AtomicI64,
 }
 
+#[derive(Clone, Default)]
+struct Denied {
+    ids: DeniedIds,
+    accounts: AHashSet<Account>,
+}
+
 impl DenyList {
-    /// With the ids that are denied at a time.
-    pub fn load(&self, ids: Vec<AccessKeyId>, at: i64) {
-        *self.write() = ids.into_iter().collect();
-        self.as_of.store(at, Ordering::Release);
+    /// With what is denied at a time.
+    pub fn load(&self, ids: &[AccessKeyId], accounts: Vec<Account>, at: i64) {
+        let ids = DeniedIds::new(ids.iter().map(AccessKeyId::packed).collect());
+        self.change(|denied| *denied = Denied { ids, accounts: accounts.into_iter().collect() });
+        self.is_current_at(at);
     }
 
-    /// Takes in one change.
-    pub fn apply(&self, change: &Change) {
-        let Some(id) = AccessKeyId::parse(change.subject.as_bytes()) else { return };
-        match change.kind {
-            ChangeKind::KeyDeactivated | ChangeKind::KeyDeleted => {
-                self.write().insert(id);
-            }
-            ChangeKind::KeyActivated => {
-                self.write().remove(&id);
-            }
-            _ => {}
+    /// Takes in changes, all of them at once.
+    pub fn apply(&self, changes: &[Change]) {
+        if !changes.iter().any(|change| concerns(change.kind)) {
+            return;
         }
+        self.change(|denied| {
+            changes.iter().for_each(|change| denied.apply(change));
+            denied.ids.tidy();
+        });
     }
 
     /// Every change up to this time was taken in. The time may lie before the last one, when the clock was set right.
@@ -62,13 +72,53 @@ impl DenyList {
         if age > allowed { Err(Stale { age, allowed }) } else { Ok(()) }
     }
 
-    /// Whether an id is denied.
+    /// Whether an id, or the account that it names, is denied.
     pub fn holds(&self, id: &AccessKeyId) -> bool {
-        self.ids.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains(id)
+        let denied = self.denied.load();
+        let account = || id.fields().account();
+        denied.ids.contains(id)
+            || (!denied.accounts.is_empty() && account().is_some_and(|it| denied.accounts.contains(&it)))
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, AHashSet<AccessKeyId>> {
-        // A set is whole between any two of its operations.
-        self.ids.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Whether an account is denied: for ids that don't name theirs.
+    pub fn holds_account(&self, account: Account) -> bool {
+        self.denied.load().accounts.contains(&account)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Denied)) {
+        let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut denied = Denied::clone(&self.denied.load());
+        change(&mut denied);
+        self.denied.store(denied.into());
+    }
+}
+
+fn concerns(kind: ChangeKind) -> bool {
+    use ChangeKind as Kind;
+    matches!(
+        kind,
+        Kind::KeyActivated
+            | Kind::KeyDeactivated
+            | Kind::KeyDeleted
+            | Kind::KeyDenied
+            | Kind::KeyLifted
+            | Kind::AccountDenied
+            | Kind::AccountLifted
+    )
+}
+
+impl Denied {
+    /// A subject that does not read is the name of nothing that a request could bear.
+    fn apply(&mut self, change: &Change) {
+        use ChangeKind as Kind;
+        let id = AccessKeyId::parse(change.subject.as_bytes());
+        let account = Account::parse(&change.subject);
+        match (change.kind, id, account) {
+            (Kind::KeyDeactivated | Kind::KeyDeleted | Kind::KeyDenied, Some(id), _) => self.ids.insert(&id),
+            (Kind::KeyActivated | Kind::KeyLifted, Some(id), _) => self.ids.remove(&id),
+            (Kind::AccountDenied, _, Some(account)) => drop(self.accounts.insert(account)),
+            (Kind::AccountLifted, _, Some(account)) => drop(self.accounts.remove(&account)),
+            _ => {}
+        }
     }
 }

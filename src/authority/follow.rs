@@ -11,7 +11,8 @@ use super::deny_list::DenyList;
 use super::generations::Generations;
 use super::{Authority, Clock, Policy};
 use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
-use crate::registry::{Change, ChangeKind, Registry, RegistryError, Settings};
+use crate::feed::Change;
+use crate::registry::{Registry, RegistryError, Settings};
 
 /// How often the registry is asked for changes.
 const POLL: Duration = Duration::from_millis(200);
@@ -78,10 +79,8 @@ impl Authority {
         let now = self.clock.now().ok();
         loop {
             let changes = self.registry.changes_since(followed.seq, PAGE).await?;
-            for change in &changes {
-                self.apply(change).await?;
-                followed.seq = change.seq;
-            }
+            self.apply(&changes).await?;
+            followed.seq = changes.last().map_or(followed.seq, |change| change.seq);
             if (changes.len() as u32) < PAGE {
                 break;
             }
@@ -99,25 +98,19 @@ impl Authority {
         for row in &list.malformed {
             tracing::error!(row, "a malformed row is left out; no request can carry such an id");
         }
-        self.denied.load(list.ids, now);
+        self.denied.load(&list.ids, list.accounts, now);
         self.changed();
         followed.seq = list.as_of;
         Ok(())
     }
 
-    async fn apply(&self, change: &Change) -> Result<(), RegistryError> {
-        self.denied.apply(change);
+    async fn apply(&self, changes: &[Change]) -> Result<(), RegistryError> {
+        self.denied.apply(changes);
         self.changed();
-        if matches!(
-            change.kind,
-            ChangeKind::GenerationCreated
-                | ChangeKind::GenerationIssuing
-                | ChangeKind::GenerationVerifying
-                | ChangeKind::GenerationClosed
-        ) {
-            self.reload_generations().await?;
+        match changes.iter().any(|change| change.kind.is_of_generation()) {
+            true => self.reload_generations().await,
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// A generation was created or changed its state: the worker is replaced by one that knows.

@@ -4,6 +4,7 @@
 //! clock and the caches. [`Authority::verify`] shows the steps of a verification; the pure ones are in [`crate::sigv4`].
 
 mod clock;
+mod denied_ids;
 mod deny_list;
 mod follow;
 mod generations;

@@ -124,6 +124,7 @@ impl Authority {
         if self.change() != change {
             self.filter(&name.id)?;
             self.not_denied(&name.id)?;
+            self.account_not_denied(found.row())?;
         }
         let verified = string_to_sign.verify(found.key()).map_err(NotAccepted::Refused)?;
         let waited = found.waited();
@@ -172,7 +173,7 @@ impl Authority {
 
     fn not_denied(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
         if self.denied.holds(id) {
-            self.log_refused_id(id, &"it is inactive or deleted");
+            self.log_refused_id(id, &"it is inactive, deleted or denied");
             return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
         }
         Ok(())
@@ -181,6 +182,7 @@ impl Authority {
     /// The row and the signing key of an id that was judged good, from the caches or from registry and worker.
     async fn find(&self, name: &KeyName<'_>, now: i64) -> Result<Found, NotAccepted> {
         let row = self.issued_key(&name.id).await?;
+        self.account_not_denied(&row)?;
         if let Some(known) = self.signing_keys.proven(name) {
             return Ok(Found::Key { key: known.key.clone(), row, waited: false });
         }
@@ -195,6 +197,15 @@ impl Authority {
         let fetch = self.hsm.signing_key(name.id, date, scope.region(), scope.service());
         let key = self.signing_keys.ask(name, fetch).await.map_err(undecided)?;
         Ok(Found::Key { key, row, waited: true })
+    }
+
+    /// An id of the opaque layout does not name its account; its row does.
+    fn account_not_denied(&self, key: &KeyRow) -> Result<(), NotAccepted> {
+        if self.denied.holds_account(key.account) {
+            self.log_refused_id(&key.id, &"its account is denied");
+            return Err(NotAccepted::Refused(Refusal::InactiveKey(key.id.to_string())));
+        }
+        Ok(())
     }
 
     /// The row of a key that was issued. One that nobody issued is refused before the HSM is asked.
@@ -222,6 +233,13 @@ enum Found {
 }
 
 impl Found {
+    fn row(&self) -> &KeyRow {
+        match self {
+            Self::Known(known) => &known.row,
+            Self::Key { row, .. } => row,
+        }
+    }
+
     fn key(&self) -> &PreparedSigningKey {
         match self {
             Self::Known(known) => &known.key,

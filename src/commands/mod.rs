@@ -3,6 +3,7 @@
 mod account;
 mod backup;
 mod config_file;
+mod deny;
 mod dev;
 mod doctor;
 mod explain;
@@ -39,6 +40,8 @@ enum Command {
     Generation(generation::Generation),
     /// Make accounts
     Account(account::Account),
+    /// Refuse a key, a user or an account, whatever its owner has set
+    Deny(deny::Deny),
     /// Say why a signed request is accepted or refused, offline
     Explain(explain::Explain),
     /// Check module, token, PIN, key attributes, check values, registry and clock
@@ -58,6 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Key(command) => command.run(),
         Command::Generation(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Deny(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),

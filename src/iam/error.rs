@@ -78,6 +78,10 @@ impl From<RegistryError> for ApiError {
                 let text = "The security token included in the request is invalid.";
                 Self { inside: Some(error.to_string()), ..Self::sender(403, "InvalidClientTokenId", text.into()) }
             }
+            RegistryError::OwnerDenied => {
+                let text = "An operator has denied this user, or the account: it gets no access key.";
+                Self::sender(403, "AccessDenied", text.into())
+            }
             RegistryError::SerialsExhausted { .. } => {
                 let text = "The account has used up its access key ids: the operator must begin a new generation";
                 Self { inside: Some(error.to_string()), ..Self::sender(409, "LimitExceeded", text.into()) }

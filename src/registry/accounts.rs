@@ -5,8 +5,8 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::cells::Cells;
-use super::changes::{self, ChangeKind};
-use super::{Registry, RegistryError, Result};
+use super::changes;
+use super::{ChangeKind, Registry, RegistryError, Result};
 
 /// An account's row.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,8 +36,12 @@ impl<'r> Cells<'r> {
     }
 
     pub fn hash(&self, column: &str) -> Result<[u8; 32]> {
+        self.bytes(column)
+    }
+
+    pub fn bytes<const N: usize>(&self, column: &str) -> Result<[u8; N]> {
         let bytes: Vec<u8> = self.row.try_get(column).map_err(|error| self.bad(column, &error.to_string()))?;
-        bytes.try_into().map_err(|_| self.bad(column, "not 32 bytes"))
+        bytes.try_into().map_err(|_| self.bad(column, &format!("not {N} bytes")))
     }
 
     /// A number that must fit a type.

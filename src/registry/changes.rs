@@ -1,89 +1,67 @@
-//! The list of changes: what verifiers must hear of, numbered without gaps in the order of commits.
+//! The deny feed as the registry holds it: numbered without gaps in the order of commits, each entry with its hash.
 
 use std::fmt;
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::cells::Cells;
-use super::{Registry, Result};
+use super::{Registry, RegistryError, Result, Trouble, TroubleKind, generations};
+use crate::feed::{Chain, Change, ChangeKind, Epoch};
 
-/// One entry of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// 1 and up, without gaps.
-    pub seq: i64,
-    /// When it was made, by the clock of who made it.
-    pub at: i64,
-    /// What happened.
-    pub kind: ChangeKind,
-    /// To what: an access key id, a generation's number, an account's twelve digits, a user id.
-    pub subject: String,
-}
-
-/// What can happen to something that verifiers care about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum ChangeKind {
-    AccountCreated,
-    UserCreated,
-    UserDeleted,
-    KeyActivated,
-    KeyDeactivated,
-    KeyDeleted,
-    GenerationCreated,
-    GenerationIssuing,
-    GenerationVerifying,
-    GenerationClosed,
-}
-
-const NAMES: [(ChangeKind, &str); 10] = [
-    (ChangeKind::AccountCreated, "account-created"),
-    (ChangeKind::UserCreated, "user-created"),
-    (ChangeKind::UserDeleted, "user-deleted"),
-    (ChangeKind::KeyActivated, "key-activated"),
-    (ChangeKind::KeyDeactivated, "key-deactivated"),
-    (ChangeKind::KeyDeleted, "key-deleted"),
-    (ChangeKind::GenerationCreated, "generation-created"),
-    (ChangeKind::GenerationIssuing, "generation-issuing"),
-    (ChangeKind::GenerationVerifying, "generation-verifying"),
-    (ChangeKind::GenerationClosed, "generation-closed"),
-];
-
-impl ChangeKind {
-    fn as_str(self) -> &'static str {
-        NAMES.iter().find(|(kind, _)| *kind == self).expect("every kind has a name").1
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        NAMES.iter().find(|(_, name)| *name == text).map(|(kind, _)| *kind)
-    }
-}
+/// Entries that are read at a time where there may be many.
+const PAGE: u32 = 1000;
 
 impl Registry {
     /// At most `limit` entries after number `seq`, in order. Start with 0.
     pub async fn changes_since(&self, seq: i64, limit: u32) -> Result<Vec<Change>> {
-        let rows = sqlx::query("SELECT seq, at, kind, subject FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2")
-            .bind(seq)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let cells = Cells::of(row, "changes", "seq");
-                Ok(Change {
-                    seq: cells.int("seq")?,
-                    at: cells.int("at")?,
-                    kind: cells.word("kind", ChangeKind::parse)?,
-                    subject: cells.text("subject")?,
-                })
-            })
-            .collect()
+        since(&mut *self.readers.acquire().await?, seq, limit).await
     }
 
     /// The number of the newest entry, 0 if there is none.
     pub async fn last_change(&self) -> Result<i64> {
         last(&mut *self.readers.acquire().await?).await
     }
+
+    /// The feed's epoch and how far it goes, every entry up to there with its hash.
+    pub async fn feed_head(&self) -> Result<(Epoch, Chain)> {
+        let head = head(&mut *self.readers.acquire().await?).await?;
+        if head.1.number == self.last_change().await? {
+            return Ok(head);
+        }
+        // A node of an older version appended, or somebody does right now, in which case there is nothing left to fill in.
+        let mut transaction = self.write().await?;
+        let outcome = fill_in(&mut transaction).await;
+        transaction.end(outcome).await
+    }
+
+    /// The hash of an entry; that of number 0 is where the epoch begins. `None` if there is no such entry, or not yet.
+    pub async fn hash_of_change(&self, seq: i64) -> Result<Option<Chain>> {
+        let connection = &mut *self.readers.acquire().await?;
+        if seq == 0 {
+            return Ok(Some(Chain::begin(&head(connection).await?.0)));
+        }
+        let row = sqlx::query("SELECT seq, hash FROM changes WHERE seq = $1 AND hash IS NOT NULL").bind(seq);
+        let row = row.fetch_optional(connection).await?;
+        row.map(|row| Ok(Chain { number: seq, hash: Cells::of(&row, "changes", "seq").hash("hash")? })).transpose()
+    }
+}
+
+/// Begins the feed, once in the life of a registry. What exists already is told anew where the entries of older versions do not
+/// tell enough.
+pub(super) async fn begin(transaction: &mut SqliteConnection) -> Result<()> {
+    let has_begun = sqlx::query("SELECT 1 FROM feed_head").fetch_optional(&mut *transaction).await?.is_some();
+    if has_begun {
+        return Ok(());
+    }
+    let mut epoch = Epoch::default();
+    getrandom::fill(&mut epoch).map_err(|error| Trouble::new(TroubleKind::Io, error.to_string()))?;
+    sqlx::query("INSERT INTO feed_head (one, epoch, number, hash) VALUES (1, $1, 0, $2)")
+        .bind(epoch.as_slice())
+        .bind(Chain::begin(&epoch).hash.as_slice())
+        .execute(&mut *transaction)
+        .await?;
+    generations::announce_all(transaction).await
 }
 
 /// The newest number as the connection sees it.
@@ -98,14 +76,99 @@ pub(super) async fn append(
     kind: ChangeKind,
     subject: impl fmt::Display,
 ) -> Result<i64> {
+    append_with(transaction, at, kind, subject, String::new()).await
+}
+
+/// The same, with a detail.
+pub(super) async fn append_with(
+    transaction: &mut SqliteConnection,
+    at: i64,
+    kind: ChangeKind,
+    subject: impl fmt::Display,
+    detail: String,
+) -> Result<i64> {
+    let (_, before) = fill_in(transaction).await?;
     let counter = sqlx::query("UPDATE change_counter SET last = last + 1 RETURNING last");
     let seq: i64 = counter.fetch_one(&mut *transaction).await?.try_get(0)?;
-    sqlx::query("INSERT INTO changes (seq, at, kind, subject) VALUES ($1, $2, $3, $4)")
+    let change = Change { seq, at, kind, subject: subject.to_string(), detail };
+    let after = chained(&before, &change)?;
+    sqlx::query("INSERT INTO changes (seq, at, kind, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(seq)
         .bind(at)
         .bind(kind.as_str())
-        .bind(subject.to_string())
+        .bind(&change.subject)
+        .bind(&change.detail)
+        .bind(after.hash.as_slice())
+        .execute(&mut *transaction)
+        .await?;
+    set_head(transaction, &after).await?;
+    Ok(seq)
+}
+
+/// Gives every entry its hash, as far as it lacks one, and tells how far the feed goes.
+async fn fill_in(transaction: &mut SqliteConnection) -> Result<(Epoch, Chain)> {
+    let (epoch, mut chain) = head(transaction).await?;
+    let last = last(transaction).await?;
+    if chain.number == last {
+        return Ok((epoch, chain));
+    }
+    while chain.number < last {
+        let page = since(transaction, chain.number, PAGE).await?;
+        if page.is_empty() {
+            return Err(gap(chain.number + 1).into());
+        }
+        for change in &page {
+            chain = chained(&chain, change)?;
+            sqlx::query("UPDATE changes SET hash = $1 WHERE seq = $2")
+                .bind(chain.hash.as_slice())
+                .bind(change.seq)
+                .execute(&mut *transaction)
+                .await?;
+        }
+    }
+    set_head(transaction, &chain).await?;
+    Ok((epoch, chain))
+}
+
+fn chained(chain: &Chain, change: &Change) -> Result<Chain> {
+    chain.with(change).map_err(|wrong| RegistryError::Trouble(Trouble::new(TroubleKind::BadRow, wrong.to_string())))
+}
+
+fn gap(number: i64) -> Trouble {
+    Trouble::new(TroubleKind::BadRow, format!("entry {number} of the deny feed is missing"))
+}
+
+async fn set_head(transaction: &mut SqliteConnection, head: &Chain) -> Result<()> {
+    sqlx::query("UPDATE feed_head SET number = $1, hash = $2")
+        .bind(head.number)
+        .bind(head.hash.as_slice())
         .execute(transaction)
         .await?;
-    Ok(seq)
+    Ok(())
+}
+
+async fn head(connection: &mut SqliteConnection) -> Result<(Epoch, Chain)> {
+    let row = sqlx::query("SELECT one, epoch, number, hash FROM feed_head").fetch_one(connection).await?;
+    let cells = Cells::of(&row, "feed_head", "one");
+    Ok((cells.bytes("epoch")?, Chain { number: cells.int("number")?, hash: cells.hash("hash")? }))
+}
+
+async fn since(connection: &mut SqliteConnection, seq: i64, limit: u32) -> Result<Vec<Change>> {
+    let rows = sqlx::query("SELECT seq, at, kind, subject, detail FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2")
+        .bind(seq)
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<Change> {
+    let cells = Cells::of(row, "changes", "seq");
+    Ok(Change {
+        seq: cells.int("seq")?,
+        at: cells.int("at")?,
+        kind: cells.word("kind", ChangeKind::parse)?,
+        subject: cells.text("subject")?,
+        detail: cells.text("detail")?,
+    })
 }

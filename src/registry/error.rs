@@ -47,6 +47,9 @@ pub enum RegistryError {
     /// The key that signed for the change is not active any more.
     #[error("{0}, which signed for this, is not active any more")]
     ActorDenied(AccessKeyId),
+    /// An operator denied the owner, or its account: it gets no key.
+    #[error("the owner of the key to be, or its account, is denied")]
+    OwnerDenied,
     /// The owner has as many keys as it may.
     #[error("the owner has {0} access keys already")]
     QuotaExceeded(u32),

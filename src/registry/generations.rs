@@ -5,12 +5,13 @@ use std::ops::RangeInclusive;
 
 use rederive_hsm::access_key_id::Generation;
 use rederive_hsm::config::KeyClass;
+use rederive_hsm::pkcs11::hex;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::cells::Cells;
-use super::changes::{self, ChangeKind};
-use super::{Registry, RegistryError, Result};
+use super::changes;
+use super::{Change, ChangeKind, Registry, RegistryError, Result};
 
 /// A generation's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ async fn insert(transaction: &mut SqliteConnection, row: &GenerationRow) -> Resu
     if inserted.rows_affected() == 0 {
         return Err(RegistryError::GenerationExists(row.number));
     }
-    append_state(transaction, row.number, row.state, row.created_at).await
+    announce(transaction, row, row.created_at).await
 }
 
 async fn set_state(transaction: &mut SqliteConnection, number: Generation, to: GenerationState, at: i64) -> Result<()> {
@@ -121,7 +122,9 @@ async fn set_state(transaction: &mut SqliteConnection, number: Generation, to: G
         .bind(i64::from(number.number()))
         .execute(&mut *transaction)
         .await?;
-    append_state(transaction, number, to, at).await
+    let row = sqlx::query("SELECT * FROM generations WHERE number = $1").bind(i64::from(number.number()));
+    let row = read(&row.fetch_one(&mut *transaction).await?)?;
+    announce(transaction, &row, at).await
 }
 
 /// A generation's state inside a transaction.
@@ -134,20 +137,54 @@ pub(super) async fn state(transaction: &mut SqliteConnection, number: Generation
     Cells::of(&row, "generations", "number").word("state", GenerationState::parse)
 }
 
-/// One entry tells of a generation and its state: who hears of it looks at its row.
-async fn append_state(
-    transaction: &mut SqliteConnection,
-    number: Generation,
-    state: GenerationState,
-    at: i64,
-) -> Result<()> {
-    let kind = match state {
-        GenerationState::Pending => ChangeKind::GenerationCreated,
-        GenerationState::Issuing => ChangeKind::GenerationIssuing,
-        GenerationState::Verifying => ChangeKind::GenerationVerifying,
-        GenerationState::Closed => ChangeKind::GenerationClosed,
-    };
-    changes::append(transaction, at, kind, number).await.map(|_| ())
+/// One entry tells all of a generation: who hears of it needs no other, and no row.
+async fn announce(transaction: &mut SqliteConnection, row: &GenerationRow, at: i64) -> Result<()> {
+    let kind = KINDS.iter().find(|(state, _)| *state == row.state).expect("every state has a kind").1;
+    changes::append_with(transaction, at, kind, row.number, row.detail()).await.map(|_| ())
+}
+
+/// Tells of every generation as it is: for the beginning of a feed.
+pub(super) async fn announce_all(transaction: &mut SqliteConnection) -> Result<()> {
+    let rows = sqlx::query("SELECT * FROM generations ORDER BY number").fetch_all(&mut *transaction).await?;
+    for row in rows.iter().map(read).collect::<Result<Vec<_>>>()? {
+        announce(transaction, &row, row.created_at).await?;
+    }
+    Ok(())
+}
+
+const KINDS: [(GenerationState, ChangeKind); 4] = [
+    (GenerationState::Pending, ChangeKind::GenerationCreated),
+    (GenerationState::Issuing, ChangeKind::GenerationIssuing),
+    (GenerationState::Verifying, ChangeKind::GenerationVerifying),
+    (GenerationState::Closed, ChangeKind::GenerationClosed),
+];
+
+impl GenerationRow {
+    /// Class, shares and check value, as the feed has them: `strict 0000-ffff 80bb…`.
+    fn detail(&self) -> String {
+        let (first, last) = (self.shares.start(), self.shares.end());
+        format!("{} {first:04x}-{last:04x} {}", self.class.name(), hex(&self.check_value))
+    }
+
+    /// The generation that an entry of the feed tells of; `None` if the entry is of another kind, or an older version's, or
+    /// does not read.
+    pub fn of_change(change: &Change) -> Option<Self> {
+        let state = KINDS.iter().find(|(_, kind)| *kind == change.kind)?.0;
+        let mut words = change.detail.split(' ');
+        let class = KeyClass::from_name(words.next()?)?;
+        let (first, last) = words.next()?.split_once('-')?;
+        let share = |text| u16::from_str_radix(text, 16).ok();
+        let mut check_value = [0; 32];
+        base16ct::lower::decode(words.next()?, &mut check_value).ok().filter(|bytes| bytes.len() == 32)?;
+        Some(Self {
+            number: Generation::new(change.subject.parse().ok()?)?,
+            state,
+            check_value,
+            class,
+            shares: share(first)?..=share(last)?,
+            created_at: change.at,
+        })
+    }
 }
 
 fn read(row: &SqliteRow) -> Result<GenerationRow> {

@@ -4,7 +4,9 @@ use rederive_hsm::access_key_id::{AccessKeyId, Fields, Layout};
 use sqlx::{Row, SqliteConnection};
 
 use super::accounts::{self, as_int};
-use super::{GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, generations, keys, users};
+use super::{
+    GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, denials, generations, keys, users,
+};
 
 /// A key to register. Its generation is the one that its id names.
 #[derive(Clone, Debug)]
@@ -58,6 +60,9 @@ async fn create_account_and_issue(transaction: &mut SqliteConnection, new: &NewK
 async fn issue(transaction: &mut SqliteConnection, new: &NewKey) -> Result<KeyRow> {
     check_generation(transaction, new).await?;
     check_owner(transaction, &new.owner).await?;
+    if denials::is_owner_denied(transaction, &new.owner).await? {
+        return Err(RegistryError::OwnerDenied);
+    }
     // Before the signature: who asks thrice within a second, with one signature, is told of the quota at once.
     check_quota(transaction, new).await?;
     use_signature(transaction, new).await?;
@@ -139,6 +144,10 @@ fn half_of_serials(fields: &Fields) -> i64 {
 }
 
 async fn insert(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+    // Denied before it was issued: somebody else knows its secret.
+    if denials::is_id_denied(transaction, &new.id).await? {
+        return Err(RegistryError::DuplicateId(new.id));
+    }
     let inserted = sqlx::query(
         "INSERT INTO access_keys (id, account, user_id, generation, status, created_at, created_by, status_changed_at) \
          VALUES ($1, $2, $3, $4, 'active', $5, $6, $5) ON CONFLICT (id) DO NOTHING",

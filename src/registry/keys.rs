@@ -8,8 +8,8 @@ use sqlx::{Row, SqliteConnection};
 
 use super::accounts::as_int;
 use super::cells::Cells;
-use super::changes::{self, ChangeKind};
-use super::{Page, Registry, RegistryError, Result, Transaction, UserId, user_arn};
+use super::changes;
+use super::{ChangeKind, Page, Registry, RegistryError, Result, Transaction, UserId, denials, user_arn};
 
 /// Who a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,13 +72,15 @@ pub struct LastUsed {
     pub region: String,
 }
 
-/// Every key that is not active.
+/// Every key that is not active, or is denied by itself or through its user. Accounts are apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DenyList {
     /// The number of the newest change that it holds.
     pub as_of: i64,
     /// The ids, in no order to rely on.
     pub ids: Vec<AccessKeyId>,
+    /// The accounts that are denied as a whole.
+    pub accounts: Vec<Account>,
     /// Rows whose id doesn't read, for the operator. No request can carry such an id.
     pub malformed: Vec<String>,
 }
@@ -149,7 +151,8 @@ impl Registry {
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 
-    /// Changes the status of an owner's key, returns the number of the change, or `None` if it has that status already.
+    /// Changes the status of an owner's key, returns the number of the change, or `None` if it has that status already, or is
+    /// active now and stays denied.
     ///
     /// Deleted is final: to an owner, a deleted key is no key. Numbers tell the order in which changes were made.
     pub async fn set_key_status(
@@ -181,8 +184,8 @@ async fn set_status(
 ) -> Result<Option<i64>> {
     let row = by_id(transaction, id).await?;
     let theirs = row.filter(|row| row.owner() == *owner && row.status != KeyStatus::Deleted);
-    let before = theirs.ok_or(RegistryError::NoSuchKey(*id))?.status;
-    if before == status {
+    let row = theirs.ok_or(RegistryError::NoSuchKey(*id))?;
+    if row.status == status {
         return Ok(None);
     }
     sqlx::query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
@@ -191,13 +194,24 @@ async fn set_status(
         .bind(id.as_str())
         .execute(&mut *transaction)
         .await?;
+    if status == KeyStatus::Active {
+        return denials::tell_if_good(transaction, &KeyRow { status, ..row }, ChangeKind::KeyActivated, at).await;
+    }
     changes::append(transaction, at, status.change(), id).await.map(Some)
 }
 
 async fn denied(snapshot: &mut SqliteConnection) -> Result<DenyList> {
     let as_of = changes::last(snapshot).await?;
-    let rows = sqlx::query("SELECT id FROM access_keys WHERE status <> 'active'").fetch_all(snapshot).await?;
-    let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), malformed: Vec::new() };
+    let rows = sqlx::query(
+        "SELECT id FROM access_keys WHERE status <> 'active' \
+         UNION SELECT substr(subject, 5) FROM denials WHERE subject LIKE 'key:%' \
+         UNION SELECT k.id FROM denials d JOIN access_keys k ON k.user_id = substr(d.subject, 6) \
+         WHERE d.subject LIKE 'user:%'",
+    )
+    .fetch_all(&mut *snapshot)
+    .await?;
+    let accounts = denials::accounts(snapshot).await?;
+    let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), accounts, malformed: Vec::new() };
     for row in &rows {
         let id: String = row.try_get_unchecked(0).unwrap_or_else(|_| "unreadable".into());
         match AccessKeyId::parse(id.as_bytes()) {
@@ -212,6 +226,11 @@ async fn denied(snapshot: &mut SqliteConnection) -> Result<DenyList> {
 pub(super) async fn by_id(connection: &mut SqliteConnection, id: &AccessKeyId) -> Result<Option<KeyRow>> {
     let row = sqlx::query(&format!("{SELECT} WHERE k.id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The id in a row that may have nothing else.
+pub(super) fn read_id(row: &SqliteRow) -> Result<AccessKeyId> {
+    Cells::of(row, "access_keys", "id").word("id", |text| AccessKeyId::parse(text.as_bytes()))
 }
 
 fn read(row: &SqliteRow) -> Result<KeyRow> {

@@ -11,6 +11,7 @@ mod accounts;
 mod backup;
 mod cells;
 mod changes;
+mod denials;
 mod error;
 mod generations;
 mod issuing;
@@ -26,8 +27,9 @@ mod writable;
 use rederive_hsm::access_key_id::AccessKeyId;
 use sqlx::sqlite::SqlitePool;
 
+pub use crate::feed::{Change, ChangeKind};
 pub use accounts::AccountRow;
-pub use changes::{Change, ChangeKind};
+pub use denials::Subject;
 pub use error::{RegistryError, Result, Trouble, TroubleKind};
 pub use generations::{GenerationRow, GenerationState};
 pub use issuing::{NewKey, UsedSignature};
@@ -71,7 +73,13 @@ impl Registry {
         let mut transaction = Transaction::write(&self.writer).await?;
         let Some(actor) = &self.actor else { return Ok(transaction) };
         match keys::by_id(&mut transaction, actor).await {
-            Ok(Some(row)) if row.status == KeyStatus::Active => Ok(transaction),
+            Ok(Some(row)) if row.status == KeyStatus::Active => {
+                match denials::is_key_denied(&mut transaction, &row).await {
+                    Ok(false) => Ok(transaction),
+                    Ok(true) => transaction.end(Err(RegistryError::ActorDenied(*actor))).await,
+                    Err(error) => transaction.end(Err(error)).await,
+                }
+            }
             Ok(_) => transaction.end(Err(RegistryError::ActorDenied(*actor))).await,
             Err(error) => transaction.end(Err(error)).await,
         }

@@ -8,10 +8,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{ConnectOptions, Row};
 
-use super::{LastTrial, Registry, RegistryError, Result, Trouble, TroubleKind};
+use super::{LastTrial, Registry, RegistryError, Result, Transaction, Trouble, TroubleKind, changes};
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -93,6 +95,7 @@ async fn open_pools(path: &Path) -> std::result::Result<Registry, Trouble> {
     let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     let writer = pool(1).connect_with(writing).await?;
     bring_up_to_date(&mut *writer.acquire().await?).await?;
+    begin_feed(&writer).await?;
     let readers = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Registry { writer, readers, last_trial: LastTrial::default(), actor: None })
 }
@@ -146,6 +149,18 @@ async fn bring_up_to_date(connection: &mut SqliteConnection) -> std::result::Res
             Err(error) => return Err(migration_trouble(error)),
         }
     }
+}
+
+async fn begin_feed(writer: &SqlitePool) -> std::result::Result<(), Trouble> {
+    let outcome = async {
+        let mut transaction = Transaction::write(writer).await?;
+        let outcome = changes::begin(&mut transaction).await;
+        transaction.end(outcome).await
+    };
+    outcome.await.map_err(|error| match error {
+        RegistryError::Trouble(trouble) => trouble,
+        error => Trouble::new(TroubleKind::BadRow, error.to_string()),
+    })
 }
 
 /// The number of the newest migration in the file; `None` in an empty one.

@@ -7,8 +7,8 @@ use sqlx::sqlite::SqliteRow;
 
 use super::accounts::{self, as_int};
 use super::cells::Cells;
-use super::changes::{self, ChangeKind};
-use super::{Page, Registry, RegistryError, Result, UserId};
+use super::changes;
+use super::{ChangeKind, Page, Registry, RegistryError, Result, UserId};
 
 /// A user to create.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The registry through its public API, and through SQL from outside where a test needs a damaged one.
 
+mod feed;
 mod keys;
 mod store;
 mod users;

@@ -96,7 +96,7 @@ async fn a_schema_from_the_future_is_refused() {
         .await;
     let (kind, text) = trouble(Registry::open(&place.path()).await);
     assert_eq!(kind, TroubleKind::Schema);
-    assert!(text.contains("schema is version 9999, this rederive knows up to 1"), "{text}");
+    assert!(text.contains("schema is version 9999, this rederive knows up to 2"), "{text}");
     place.vandalise("DELETE FROM _sqlx_migrations WHERE version = 9999").await;
     Registry::open(&place.path()).await.expect("its own schema opens");
 }
@@ -115,7 +115,7 @@ async fn opening_to_read_changes_nothing() {
     place.vandalise("UPDATE _sqlx_migrations SET version = 0").await;
     let (kind, text) = trouble(Registry::open_to_read(&place.path()).await);
     assert_eq!(kind, TroubleKind::Schema);
-    assert!(text.contains("schema is version 0: 'rederive serve' of this version will upgrade it to 1"), "{text}");
+    assert!(text.contains("schema is version 0: 'rederive serve' of this version will upgrade it to 2"), "{text}");
     let copy = place.folder.path().join("copy.sqlite");
     Registry::open_to_copy(&place.path()).await.expect("opens").backup(&copy).await.expect("copies");
     for file in [place.path(), copy] {

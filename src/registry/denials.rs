@@ -1,0 +1,190 @@
+//! What an operator denied: keys, users, accounts, whatever their own status is.
+//!
+//! Verifiers hear of a user's denial key by key, for a key's id does not name its user; of an account's at once, for the id
+//! does name the account (in the opaque layout its row does).
+
+use rederive_hsm::access_key_id::{AccessKeyId, Account};
+use sqlx::{Row, SqliteConnection};
+
+use super::accounts::{as_int, exists as account_exists};
+use super::changes;
+use super::{ChangeKind, KeyRow, KeyStatus, Owner, Registry, RegistryError, Result, UserId, keys, users};
+
+/// What can be denied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A key, issued or not.
+    Key(AccessKeyId),
+    /// A user with all of its keys.
+    User(Account, UserId),
+    /// An account with everybody in it.
+    Account(Account),
+}
+
+impl Subject {
+    fn name(&self) -> String {
+        match self {
+            Self::Key(id) => key_name(id),
+            Self::User(_, user_id) => user_name(user_id),
+            Self::Account(account) => account_name(*account),
+        }
+    }
+}
+
+impl Registry {
+    /// Denies; says whether it was not denied before. A user's keys are denied in the same transaction.
+    pub async fn deny(&self, subject: &Subject, at: i64) -> Result<bool> {
+        let mut transaction = self.write().await?;
+        let outcome = deny(&mut transaction, subject, at).await;
+        transaction.end(outcome).await
+    }
+
+    /// Lifts a denial; says whether there was one. What is denied for another reason stays denied.
+    ///
+    /// The denial of an id that was never issued is not lifted: [`RegistryError::NoSuchKey`].
+    pub async fn lift(&self, subject: &Subject, at: i64) -> Result<bool> {
+        let mut transaction = self.write().await?;
+        let outcome = lift(&mut transaction, subject, at).await;
+        transaction.end(outcome).await
+    }
+
+    /// Every denial that holds, as `key:ID`, `user:ID` or `account:NUMBER`, and since when.
+    pub async fn denials(&self) -> Result<Vec<(String, i64)>> {
+        all(&mut *self.readers.acquire().await?).await
+    }
+}
+
+/// The accounts that are denied, as the connection sees them.
+pub(super) async fn accounts(connection: &mut SqliteConnection) -> Result<Vec<Account>> {
+    let denials = all(connection).await?;
+    Ok(denials.iter().filter_map(|(name, _)| Account::parse(name.strip_prefix("account:")?)).collect())
+}
+
+async fn all(connection: &mut SqliteConnection) -> Result<Vec<(String, i64)>> {
+    let rows = sqlx::query("SELECT subject, at FROM denials ORDER BY subject").fetch_all(connection).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+async fn deny(transaction: &mut SqliteConnection, subject: &Subject, at: i64) -> Result<bool> {
+    check_exists(transaction, subject).await?;
+    let inserted = sqlx::query("INSERT INTO denials (subject, at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
+        .bind(subject.name())
+        .bind(at)
+        .execute(&mut *transaction)
+        .await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    match subject {
+        Subject::Key(id) => changes::append(transaction, at, ChangeKind::KeyDenied, id).await?,
+        Subject::Account(account) => changes::append(transaction, at, ChangeKind::AccountDenied, account).await?,
+        Subject::User(account, user_id) => {
+            for id in keys_of(transaction, *account, user_id).await? {
+                changes::append(transaction, at, ChangeKind::KeyDenied, id).await?;
+            }
+            changes::append(transaction, at, ChangeKind::UserDenied, user_id).await?
+        }
+    };
+    Ok(true)
+}
+
+async fn lift(transaction: &mut SqliteConnection, subject: &Subject, at: i64) -> Result<bool> {
+    check_exists(transaction, subject).await?;
+    let mut freed = Vec::new();
+    match subject {
+        // That nobody issued it does not change.
+        Subject::Key(id) if keys::by_id(transaction, id).await?.is_none() => {
+            return Err(RegistryError::NoSuchKey(*id));
+        }
+        Subject::Key(id) => freed.push(*id),
+        Subject::User(account, user_id) => freed = keys_of(transaction, *account, user_id).await?,
+        Subject::Account(_) => {}
+    }
+    let removed = sqlx::query("DELETE FROM denials WHERE subject = $1").bind(subject.name());
+    if removed.execute(&mut *transaction).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    for id in freed {
+        if let Some(row) = keys::by_id(transaction, &id).await? {
+            tell_if_good(transaction, &row, ChangeKind::KeyLifted, at).await?;
+        }
+    }
+    match subject {
+        Subject::Key(_) => {}
+        Subject::User(_, user_id) => drop(changes::append(transaction, at, ChangeKind::UserLifted, user_id).await?),
+        Subject::Account(account) => drop(changes::append(transaction, at, ChangeKind::AccountLifted, account).await?),
+    }
+    Ok(true)
+}
+
+/// Appends that a key is good again, if nothing else denies it: verifiers keep one bit for a key, not its reasons.
+pub(super) async fn tell_if_good(
+    transaction: &mut SqliteConnection,
+    row: &KeyRow,
+    kind: ChangeKind,
+    at: i64,
+) -> Result<Option<i64>> {
+    if row.status != KeyStatus::Active || is_key_denied(transaction, row).await? {
+        return Ok(None);
+    }
+    changes::append(transaction, at, kind, row.id).await.map(Some)
+}
+
+/// Whether a key, its user or its account is denied, whatever the key's status.
+pub(super) async fn is_key_denied(connection: &mut SqliteConnection, row: &KeyRow) -> Result<bool> {
+    Ok(is_id_denied(connection, &row.id).await? || is_owner_denied(connection, &row.owner()).await?)
+}
+
+/// Whether an id, issued or not, is denied by itself.
+pub(super) async fn is_id_denied(connection: &mut SqliteConnection, id: &AccessKeyId) -> Result<bool> {
+    is_denied(connection, &key_name(id)).await
+}
+
+/// Whether a user or its account is denied.
+pub(super) async fn is_owner_denied(connection: &mut SqliteConnection, owner: &Owner) -> Result<bool> {
+    let by_user = match &owner.user_id {
+        Some(user_id) => is_denied(connection, &user_name(user_id)).await?,
+        None => false,
+    };
+    Ok(by_user || is_denied(connection, &account_name(owner.account)).await?)
+}
+
+async fn is_denied(connection: &mut SqliteConnection, name: &str) -> Result<bool> {
+    let row = sqlx::query("SELECT 1 FROM denials WHERE subject = $1").bind(name);
+    Ok(row.fetch_optional(connection).await?.is_some())
+}
+
+async fn check_exists(transaction: &mut SqliteConnection, subject: &Subject) -> Result<()> {
+    match subject {
+        Subject::Key(_) => Ok(()),
+        Subject::User(account, user_id) => match users::by_id(transaction, *account, user_id).await? {
+            Some(_) => Ok(()),
+            None => Err(RegistryError::NoSuchUser { account: *account, user: user_id.to_string() }),
+        },
+        Subject::Account(account) if account_exists(transaction, *account).await? => Ok(()),
+        Subject::Account(account) => Err(RegistryError::NoSuchAccount(*account)),
+    }
+}
+
+async fn keys_of(transaction: &mut SqliteConnection, account: Account, user: &UserId) -> Result<Vec<AccessKeyId>> {
+    let rows = sqlx::query(
+        "SELECT id FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted' ORDER BY id",
+    )
+    .bind(as_int(account))
+    .bind(user.as_str())
+    .fetch_all(transaction)
+    .await?;
+    rows.iter().map(keys::read_id).collect()
+}
+
+fn key_name(id: &AccessKeyId) -> String {
+    format!("key:{id}")
+}
+
+fn user_name(user_id: &UserId) -> String {
+    format!("user:{user_id}")
+}
+
+fn account_name(account: Account) -> String {
+    format!("account:{account}")
+}
