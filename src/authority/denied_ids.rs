@@ -106,7 +106,7 @@ impl Sorted {
     fn place(&self, id: &PackedId) -> (usize, u64) {
         let hash = self.hasher.hash_one(id);
         // The upper half of the product spreads evenly over any number of words.
-        let word = (u128::from(hash) * self.filter.len() as u128 >> 64) as usize;
+        let word = ((u128::from(hash) * self.filter.len() as u128) >> 64) as usize;
         (word, 1 << (hash & 63))
     }
 }
