@@ -2,7 +2,10 @@
 
 mod sigv4_support;
 
+use std::collections::BTreeSet;
+
 use base64::prelude::*;
+use rederive::explain::{Decision, ExplainOptions, explain};
 use rederive::sigv4::{Body, Family, Limits, RequestHead, SignedRequest};
 use serde::Deserialize;
 use sigv4_support::{Results, Verdict, Verifier, read_text, tests_path, unix};
@@ -66,6 +69,31 @@ fn check(recording: &Recording) -> Result<(), String> {
     }
 }
 
+/// What `explain` says of the same bytes: the same verdict, and what the signer does otherwise.
+fn check_explained(recording: &Recording) -> Result<(), String> {
+    let mut request = BASE64_STANDARD.decode(&recording.head_b64).expect("base64");
+    request.extend(BASE64_STANDARD.decode(&recording.body_b64).expect("base64"));
+    let options = ExplainOptions {
+        secret: Some(recording.secret_access_key.as_bytes()),
+        at: unix(&recording.signed_at),
+        service: Some(&recording.service),
+        ..ExplainOptions::default()
+    };
+    let explanation = explain(&request, &options);
+    let named: BTreeSet<_> = explanation.deviations.iter().map(|deviation| deviation.name.as_str()).collect();
+    let needs: BTreeSet<_> = recording.needs.iter().map(String::as_str).collect();
+    let is_right = match recording.expect {
+        Expect::Accept => explanation.decision == Decision::Accept && named.is_empty(),
+        Expect::Reject => explanation.decision == Decision::Refuse,
+        Expect::Lenient => explanation.decision == Decision::Refuse && named == needs,
+    };
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("needs {needs:?}, and is explained by {:?}: {:?}", explanation.deviations, explanation))
+    }
+}
+
 fn same_string_to_sign(recording: &Recording, head: &RequestHead<'_>, body: &[u8]) -> Result<(), String> {
     let request = SignedRequest::parse(head).expect("it was accepted");
     let canonical = request.canonical_request(Family::of(&recording.service), Body::Bytes(body)).expect("accepted");
@@ -79,7 +107,7 @@ fn requests_of_real_clients_get_their_verdict() {
     let mut counts = [0; 3];
     for recording in recordings() {
         counts[recording.expect as usize] += 1;
-        results.add(recording.id.clone(), check(&recording));
+        results.add(recording.id.clone(), check(&recording).and_then(|()| check_explained(&recording)));
     }
     // Recordings that are not found would not fail: what the folder holds at least.
     assert!(counts[0] >= 914 && counts[1] >= 22 && counts[2] >= 56, "{counts:?}");

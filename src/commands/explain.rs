@@ -29,6 +29,12 @@ pub struct Explain {
     /// The region that is expected [default: the one of the credential scope]
     #[arg(long)]
     region: Option<String>,
+    /// A name, with its port, that the service is known by: the signer may have used it. Can be given several times
+    #[arg(long = "host", value_name = "HOST[:PORT]")]
+    hosts: Vec<String>,
+    /// A file with the secret of another key, which may have been mistaken for this one. Can be given several times
+    #[arg(long = "other-secret-file", value_name = "FILE")]
+    other_secret_files: Vec<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,11 +52,16 @@ impl Explain {
     fn judge(self) -> Result<ExitCode, Failure> {
         let request = read(&self.request)?;
         let secret = self.secret_file.as_deref().map(read_secret).transpose()?;
+        let other_secrets =
+            self.other_secret_files.iter().map(|path| read_secret(path)).collect::<Result<Vec<_>, _>>()?;
+        let other_secrets: Vec<&[u8]> = other_secrets.iter().map(|secret| &secret[..]).collect();
         let options = ExplainOptions {
             secret: secret.as_deref().map(Vec::as_slice),
             at: self.at.unwrap_or_else(now),
             service: self.service.as_deref(),
             region: self.region.as_deref(),
+            hosts: &self.hosts,
+            other_secrets: &other_secrets,
         };
         let explanation = explain(&request, &options);
         match self.json {
@@ -111,5 +122,13 @@ fn describe(explanation: &Explanation) -> String {
     for part in parts.into_iter().flatten() {
         text += &format!(" - {part}");
     }
-    text + "\n"
+    text.push('\n');
+    for deviation in &explanation.deviations {
+        let same_as = match &deviation.same_as[..] {
+            [] => String::new(),
+            names => format!(", which is here the same as {}", names.join(", ")),
+        };
+        text += &format!("  {} [{}{same_as}]\n", deviation.message, deviation.name);
+    }
+    text
 }

@@ -49,7 +49,7 @@ pub enum Scheme {
 
 /// The parts of a Signature V4, and the date that it was made for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Authorization<'a> {
+pub(crate) struct Authorization<'a> {
     pub carrier: Carrier,
     pub access_key_id: &'a str,
     pub scope: CredentialScope<'a>,
@@ -65,7 +65,7 @@ pub(super) struct Authorization<'a> {
 
 /// A session token as it stands in the request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SessionToken<'a> {
+pub(crate) struct SessionToken<'a> {
     pub raw: &'a [u8],
     pub carrier: Carrier,
 }
@@ -82,7 +82,7 @@ impl<'a> SessionToken<'a> {
 impl<'a> Authorization<'a> {
     /// Finds the credentials; there must be exactly one kind of them, and it must be Signature V4.
     #[inline]
-    pub fn find(head: &RequestHead<'a>, named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<Self, Refusal> {
+    pub(super) fn find(head: &RequestHead<'a>, named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<Self, Refusal> {
         let header = named.authorization.filter(|value| !value.is_empty());
         let query = QueryCredentials::find(target)?;
         // A gateway may choose its way by the header's being there, whatever it says.

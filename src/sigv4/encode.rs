@@ -8,7 +8,7 @@ use super::sink::Sink;
 
 /// The part of a target that a piece of text stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// `/` separates, `+` is a plus.
     Path,
     /// `+` is a blank, as RGW, SeaweedFS and Swift read it and as many clients sign it.
@@ -62,7 +62,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 /// `text` decoded once. Its escapes must be whole, as `Target` has checked; others stay as they are.
-pub(super) fn decode(text: &[u8], place: Place) -> Cow<'_, [u8]> {
+pub(crate) fn decode(text: &[u8], place: Place) -> Cow<'_, [u8]> {
     let plain = |byte: &u8| !matches!((class(*byte), place), (Class::Percent, _) | (Class::Plus, Place::Query));
     if text.iter().all(plain) {
         return Cow::Borrowed(text);
@@ -71,7 +71,7 @@ pub(super) fn decode(text: &[u8], place: Place) -> Cow<'_, [u8]> {
 }
 
 /// Writes `text` decoded once and encoded once: the canonical form of S3 paths, and of every query.
-pub(super) fn put_reencoded(sink: &mut impl Sink, text: &[u8], place: Place) {
+pub(crate) fn put_reencoded(sink: &mut impl Sink, text: &[u8], place: Place) {
     for (byte, raw) in (Decoded { text, place }) {
         match class(byte) {
             Class::Unreserved => sink.put(&[byte]),
@@ -82,7 +82,7 @@ pub(super) fn put_reencoded(sink: &mut impl Sink, text: &[u8], place: Place) {
 }
 
 /// Writes `text` encoded once more as it is: the canonical form of paths outside S3.
-pub(super) fn put_encoded(sink: &mut impl Sink, text: &[u8]) {
+pub(crate) fn put_encoded(sink: &mut impl Sink, text: &[u8]) {
     for byte in text {
         match class(*byte) {
             Class::Unreserved => sink.put(&[*byte]),

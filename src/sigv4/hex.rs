@@ -33,7 +33,7 @@ impl<'a> Digits<'a> {
 }
 
 /// 32 bytes as 64 digits.
-pub(super) fn encode(bytes: &[u8; 32]) -> [u8; 64] {
+pub(crate) fn encode(bytes: &[u8; 32]) -> [u8; 64] {
     let mut text = [0; 64];
     for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
         *pair = [digit(byte >> 4), digit(byte & 15)];

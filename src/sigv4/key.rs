@@ -1,6 +1,7 @@
 //! A signing key made ready to verify with.
 
 use rederive_hsm::signing_key::SigningKey;
+use subtle::ConstantTimeEq as _;
 
 use super::sha256::HmacKey;
 
@@ -14,6 +15,11 @@ impl PreparedSigningKey {
     /// Does the part of the HMAC that depends on the key alone. The key itself is wiped.
     pub fn new(key: SigningKey) -> Self {
         Self(Box::new(HmacKey::new(key.expose())))
+    }
+
+    /// Whether `signature` is the one of `message`, in constant time.
+    pub(crate) fn matches(&self, message: &[u8], signature: &[u8; 32]) -> bool {
+        self.sign(message).ct_eq(signature).into()
     }
 
     #[inline]

@@ -65,9 +65,12 @@ mod string_to_sign;
 mod target;
 mod time;
 
+pub(crate) use authorization::Authorization;
 pub use authorization::{ALGORITHM, Carrier, Scheme};
 pub use canonical::{CanonicalRequest, PathStyle};
+pub(crate) use encode::{Place, decode, put_encoded, put_reencoded};
 pub use head::{HeadError, Header, Limits, MAX_HEADERS, RequestHead};
+pub(crate) use hex::encode as lower_hex;
 pub use key::PreparedSigningKey;
 pub use outside::Outside;
 pub use payload::{Body, PayloadStatus};
@@ -78,4 +81,5 @@ pub use scope::{CredentialScope, Family, ScopePart, TERMINATOR};
 pub use signed_headers::SignedHeaders;
 pub use string_to_sign::{StringToSign, StringToSignError, Verified};
 pub use target::TargetFault;
+pub(crate) use target::split_authority;
 pub use time::{AmzDate, UnixSeconds};

@@ -195,7 +195,7 @@ impl<'a> Payload<'a> {
 
 impl Body<'_> {
     /// SHA-256 of the body, where it can be known.
-    pub(super) fn sha256(&self) -> Option<[u8; 32]> {
+    pub(crate) fn sha256(&self) -> Option<[u8; 32]> {
         match self {
             Self::Bytes(bytes) => Some(Sha256::digest(bytes).into()),
             Self::Sha256(hash) => Some(*hash),

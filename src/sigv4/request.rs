@@ -89,6 +89,11 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         self.authorization.session_token.map(|token| token.text())
     }
 
+    /// The credentials as read, for `explain`, which tries other readings of the rest.
+    pub(crate) fn authorization(&self) -> &Authorization<'a> {
+        &self.authorization
+    }
+
     /// Step 4: the request was signed for this verifier, and for now.
     ///
     /// # Errors

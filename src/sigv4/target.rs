@@ -72,7 +72,7 @@ impl<'a> Target<'a> {
 }
 
 /// The authority of `http://authority/…`, and what follows it.
-fn split_authority(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
+pub(crate) fn split_authority(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
     if target.starts_with(b"/") {
         return (None, target);
     }

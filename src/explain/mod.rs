@@ -2,6 +2,23 @@
 //!
 //! The same core as in [`crate::sigv4`], run on a request file. It knows no keys of ours: a secret is given or there is
 //! none, and whether the id is well tagged, denied or has a session token that belongs to it is not looked at.
+//!
+//! Where a signature is not right, the known ways in which signers, libraries and proxies deviate are tried, and the
+//! fewest of them are named under which it would be. Nothing is ever accepted by that.
+
+mod checks;
+mod deviations;
+mod effort;
+mod gateway;
+mod given;
+mod headers;
+mod host;
+mod path;
+mod payload;
+mod query;
+mod seals;
+mod search;
+mod variants;
 
 use memchr::memmem;
 use rederive_hsm::signing_key::SigningKey;
@@ -12,8 +29,10 @@ use crate::sigv4::{
     SignedRequest, StringToSign, StringToSignError, UnixSeconds,
 };
 
+pub use deviations::Deviation;
+
 /// How to look at a request.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct ExplainOptions<'a> {
     /// The secret access key that should have signed it, if it is known.
     pub secret: Option<&'a [u8]>,
@@ -23,6 +42,10 @@ pub struct ExplainOptions<'a> {
     pub service: Option<&'a str>,
     /// The region it is verified for; the one of its credential scope if `None`.
     pub region: Option<&'a str>,
+    /// Names, with their ports, that the service is known by: the signer may have used one of them.
+    pub hosts: &'a [String],
+    /// Secrets of other keys, which may have been mistaken for this one.
+    pub other_secrets: &'a [&'a [u8]],
 }
 
 /// What came out.
@@ -38,6 +61,8 @@ pub struct Explanation {
     pub canonical_request: Option<String>,
     /// As far as it can be built.
     pub string_to_sign: Option<String>,
+    /// What would have to be otherwise, all together, for a refused request to be right. None if that is not known.
+    pub deviations: Vec<Deviation>,
     /// What else is worth knowing.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -84,9 +109,23 @@ fn explain_steps<'a>(
     explanation: &mut Explanation,
 ) -> Result<(), StringToSignError> {
     let request = SignedRequest::parse(head)?;
+    let judged = judge(&request, body, service, options, explanation);
+    if let Err(StringToSignError::Refused(refusal)) = &judged {
+        explanation.deviations = deviations::offline(&request, head, body, service, options, refusal);
+    }
+    judged
+}
+
+fn judge<'a>(
+    request: &SignedRequest<'_, 'a>,
+    body: Body<'a>,
+    service: &str,
+    options: &ExplainOptions<'_>,
+    explanation: &mut Explanation,
+) -> Result<(), StringToSignError> {
     // Shown even if a check refuses the request: that is when people need it.
     if let Ok(canonical) = request.canonical_request(Family::of(service), body) {
-        explanation.show(&request, &canonical);
+        explanation.show(request, &canonical);
     }
     let regions = options.region.map_or(Regions::Any, Regions::Named);
     let scoped = request.check_scope_and_time(&Expectation { service, regions }, options.at)?;
@@ -116,6 +155,7 @@ impl Explanation {
             message: None,
             canonical_request: None,
             string_to_sign: None,
+            deviations: Vec::new(),
             notes: Vec::new(),
         }
     }

@@ -1,0 +1,110 @@
+//! Why a signature does not match: the fewest known deviations under which it would.
+
+use serde::Serialize;
+
+use super::effort::Effort;
+use super::given::Given;
+use super::search::{CanonicalForms, Found, search};
+use super::variants::{Part, Step};
+use super::{ExplainOptions, checks, gateway, headers, host, path, payload, query, seals};
+use crate::sigv4::{Body, Expectation, Family, Refusal, Regions, RequestHead, SignedRequest, UnixSeconds};
+
+/// Methods that gateways put in the place of another: `auth_request` of nginx makes a GET of everything.
+const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
+
+/// What would have to be otherwise for a signature to be right; where there are several, all of them together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Deviation {
+    /// For machines, and stable: `aspect=form`, or `aspect=form:detail`.
+    pub name: String,
+    /// For people: "matches if …", and "and if …" for those that follow.
+    pub message: String,
+    /// Names of deviations that come to the same in this request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub same_as: Vec<String>,
+}
+
+/// With the secrets that the options give.
+pub(super) fn offline<'a>(
+    request: &SignedRequest<'_, 'a>,
+    head: &RequestHead<'a>,
+    body: Body<'a>,
+    service: &str,
+    options: &ExplainOptions<'_>,
+    refusal: &Refusal,
+) -> Vec<Deviation> {
+    let given = given(request, head, body, options.hosts);
+    let seals = seals::offline(&given, request.authorization(), options);
+    let Some(found) = search(forms(&given, request), &seals, Effort::OFFLINE) else { return Vec::new() };
+    let regions = options.region.map_or(Regions::Any, Regions::Named);
+    let mut steps = refused_for_time_and_scope(request, &Expectation { service, regions }, options.at, &given);
+    steps.extend(checks::not_signed(&given));
+    if matches!(refusal, Refusal::BodyMismatch { .. }) {
+        steps.extend(checks::steps(refusal, &given));
+    }
+    describe(steps, found)
+}
+
+fn given<'r, 'a>(
+    request: &SignedRequest<'_, 'a>,
+    head: &'r RequestHead<'a>,
+    body: Body<'a>,
+    hosts: &'r [String],
+) -> Given<'r, 'a> {
+    let authorization = request.authorization();
+    Given {
+        head,
+        carrier: authorization.carrier,
+        signed_headers: authorization.signed_headers,
+        content_sha256: authorization.content_sha256,
+        family: Family::of(authorization.scope.service()),
+        body,
+        hosts,
+    }
+}
+
+fn forms(given: &Given<'_, '_>, request: &SignedRequest<'_, '_>) -> CanonicalForms {
+    let (path, query) = given.path_and_query();
+    CanonicalForms {
+        method: methods(given.head.method()),
+        uri: path::part(path, &gateway::paths(given), given.family),
+        query: query::part(query, &gateway::queries(given)),
+        headers: headers::part(given),
+        host: host::part(given, Some(&request.scope())),
+        payload: payload::part(given),
+    }
+}
+
+fn methods(method: &[u8]) -> Part {
+    let mut part = Part::with_base(method);
+    for other in METHODS {
+        let condition = format!("the method were {other}: it was changed on the way");
+        part.add(other, vec![Step::new(format!("method={other}"), condition)]);
+    }
+    part
+}
+
+/// What the checks of time and scope find; each of them is asked apart from the other.
+fn refused_for_time_and_scope(
+    request: &SignedRequest<'_, '_>,
+    expectation: &Expectation<'_>,
+    now: UnixSeconds,
+    given: &Given<'_, '_>,
+) -> Vec<Step> {
+    let steps = |refusal: Option<Refusal>| refusal.map_or(Vec::new(), |refusal| checks::steps(&refusal, given));
+    let by = |expectation: &Expectation<'_>, at| request.check_scope_and_time(expectation, at).err();
+    let in_time = by(expectation, request.date().unix());
+    let now = by(expectation, now).filter(|refusal| !matches!(refusal, Refusal::WrongScope { .. }));
+    [steps(now), steps(in_time)].concat()
+}
+
+fn describe(checks: Vec<Step>, found: Vec<Found>) -> Vec<Deviation> {
+    let checks = checks.into_iter().map(|step| Found { step, same_as: Vec::new() });
+    let all = found.into_iter().chain(checks).enumerate();
+    all.map(|(index, Found { step, same_as })| Deviation {
+        name: step.name,
+        message: format!("{} if {}", if index == 0 { "matches" } else { "and" }, step.condition),
+        same_as,
+    })
+    .collect()
+}
