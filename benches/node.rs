@@ -247,7 +247,7 @@ fn raw_head(request: &sign::Signed) -> Vec<u8> {
 /// The canonical request and the string to sign, by the code that explains them.
 fn canonical(request: &sign::Signed) -> (Vec<u8>, Vec<u8>) {
     use rederive::explain::{ExplainOptions, explain};
-    let options = ExplainOptions { secret: None, at: sign::now(), service: None, region: None };
+    let options = ExplainOptions { at: sign::now(), ..ExplainOptions::default() };
     let explained = explain(&raw_head(request), &options);
     let text = |part: Option<String>| part.expect("a well-formed request").into_bytes();
     (text(explained.canonical_request), text(explained.string_to_sign))

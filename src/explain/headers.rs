@@ -135,7 +135,7 @@ impl Block<'_, '_, '_> {
                     format!("header=absent:{names}"),
                     format!("`{names}` had no value: they are listed as signed and are not there"),
                 );
-                part.add(self.write(Values::Collapsed, None), with(&[step.clone()]));
+                part.add(self.write(Values::Collapsed, None), with(std::slice::from_ref(&step)));
                 part.add(self.write(Values::Collapsed, Some((absent[0], None))), with(&[step]));
             }
         }

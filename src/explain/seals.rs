@@ -59,7 +59,7 @@ fn seal(
     steps: Vec<Step>,
 ) -> Seal {
     let start = format!("{ALGORITHM}\n{date}\n{day}/{region}/{service}/{TERMINATOR}\n");
-    let signature = authorization.signature;
+    let signature = authorization.signature.decode();
     let is_right = move |hash: &[u8; 32]| key.matches(&[start.as_bytes(), &lower_hex(hash)].concat(), &signature);
     Seal { is_right: Box::new(is_right), steps }
 }

@@ -20,9 +20,13 @@ pub(super) struct CanonicalForms {
     pub payload: Part,
 }
 
+/// Judges a hash.
+pub(super) type Judge = dyn Fn(&[u8; 32]) -> bool;
+
 /// A key, and a string to sign but for the hash at its end, under which the signature is tried.
 pub(super) struct Seal {
-    pub is_right: Box<dyn Fn(&[u8; 32]) -> bool>,
+    /// Whether the signature is right over a canonical request with this SHA-256.
+    pub is_right: Box<Judge>,
     pub steps: Vec<Step>,
 }
 
