@@ -260,21 +260,16 @@ pub const PACKED_LEN: usize = 14;
 pub type PackedId = [u8; PACKED_LEN];
 
 /// A well-formed access key id: known alphabet, known layout, re-encodes to itself. Its tag may still be wrong.
-#[derive(Clone, Copy)]
-pub struct AccessKeyId {
-    text: [u8; ID_LEN],
-    /// The 80 bits that the text stands for, read once.
-    bits: u128,
-}
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AccessKeyId([u8; ID_LEN]);
 
 impl AccessKeyId {
     /// Reads the 20 characters of an id; `None` if they are not one in any layout. Prefixes are judged by [`Prefixes`].
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text: [u8; ID_LEN] = text.try_into().ok()?;
         text[..4].iter().all(u8::is_ascii_uppercase).then_some(())?;
-        let bits = decode(&text[4..])?;
-        read_fields(bits)?;
-        Some(Self { text, bits })
+        read_fields(decode(&text[4..])?)?;
+        Some(Self(text))
     }
 
     /// The id with these fields, its tag made with the tag key of the generation.
@@ -285,59 +280,50 @@ impl AccessKeyId {
         let mut text = [0; ID_LEN];
         text[..4].copy_from_slice(&prefix.0);
         text[4..].copy_from_slice(base32::encode(Alphabet::Rfc4648 { padding: false }, &bytes_of(tagged)).as_bytes());
-        Self { text, bits: tagged }
+        Self(text)
     }
 
     /// The 20 ASCII characters.
     pub fn as_bytes(&self) -> &[u8; ID_LEN] {
-        &self.text
+        &self.0
     }
 
     /// The 20 ASCII characters.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text).expect("an id is ASCII")
+        std::str::from_utf8(&self.0).expect("an id is ASCII")
     }
 
     /// The first four letters.
     pub fn prefix(&self) -> Prefix {
-        Prefix([self.text[0], self.text[1], self.text[2], self.text[3]])
+        Prefix([self.0[0], self.0[1], self.0[2], self.0[3]])
     }
 
     /// The id in 14 bytes: the prefix and the 80 bits, big-endian. For lists that hold many.
     pub fn packed(&self) -> PackedId {
         let mut packed = [0; PACKED_LEN];
-        packed[..4].copy_from_slice(&self.text[..4]);
-        packed[4..].copy_from_slice(&bytes_of(self.bits));
+        packed[..4].copy_from_slice(&self.0[..4]);
+        packed[4..].copy_from_slice(&bytes_of(self.bits()));
         packed
     }
 
     /// What its bits say.
     pub fn fields(&self) -> Fields {
-        read_fields(self.bits).expect("an id is parsed before it is built")
+        read_fields(self.bits()).expect("an id is parsed before it is built")
+    }
+
+    /// The 80 bits that the text stands for.
+    fn bits(&self) -> u128 {
+        decode(&self.0[4..]).expect("an id is parsed before it is built")
     }
 
     /// Whether the tag is the one that the generation's tag key makes. A filter, not a security boundary.
     pub fn has_tag_of(&self, tag_key: &TagKey) -> bool {
-        let bits = self.bits;
+        let bits = self.bits();
         let layout = self.fields().layout();
         let (width, shift) = layout.tag_place();
         let mask = ((1u128 << width) - 1) << shift;
         let given = ((bits & mask) >> shift) as u32;
         given == tag_key.tag(self.prefix(), bits & !mask, layout)
-    }
-}
-
-impl PartialEq for AccessKeyId {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Eq for AccessKeyId {}
-
-impl std::hash::Hash for AccessKeyId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.text.hash(state);
     }
 }
 
@@ -399,13 +385,19 @@ fn read_fields(bits: u128) -> Option<Fields> {
 
 /// Sixteen characters of RFC 4648 base32, upper case, to 80 bits. 16 × 5 = 80, so every text re-encodes to itself.
 fn decode(text: &[u8]) -> Option<u128> {
-    text.iter().try_fold(0u128, |bits, &c| {
+    let (high, low) = text.split_at_checked(8)?;
+    Some(u128::from(decode_half(high)?) << 40 | u128::from(decode_half(low)?))
+}
+
+/// Eight characters to 40 bits.
+fn decode_half(text: &[u8]) -> Option<u64> {
+    text.iter().try_fold(0, |bits, &c| {
         let value = match c {
             b'A'..=b'Z' => c - b'A',
             b'2'..=b'7' => c - b'2' + 26,
             _ => return None,
         };
-        Some(bits << 5 | u128::from(value))
+        Some(bits << 5 | u64::from(value))
     })
 }
 

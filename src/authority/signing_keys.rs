@@ -22,7 +22,7 @@ pub struct KeyName<'a> {
     /// The id, which names the master through its generation.
     pub id: AccessKeyId,
     /// The hash of the session token, or none for a long-term key.
-    pub token: Option<TokenHash>,
+    pub token: Option<&'a TokenHash>,
     /// The date, region and service.
     pub scope: CredentialScope<'a>,
 }
@@ -37,7 +37,7 @@ struct KeptName {
 
 impl KeyName<'_> {
     fn to_kept(self) -> KeptName {
-        KeptName { id: self.id, token: self.token, scope: parts(&self.scope).map(Into::into) }
+        KeptName { id: self.id, token: self.token.copied(), scope: parts(&self.scope).map(Into::into) }
     }
 }
 
@@ -47,18 +47,18 @@ fn parts<'a>(scope: &CredentialScope<'a>) -> [&'a str; 3] {
 
 impl Hash for KeyName<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(&self.id, &self.token, parts(&self.scope), state);
+        hash(&self.id, self.token, parts(&self.scope), state);
     }
 }
 
 impl Hash for KeptName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(&self.id, &self.token, self.scope.each_ref().map(|part| &**part), state);
+        hash(&self.id, self.token.as_ref(), self.scope.each_ref().map(|part| &**part), state);
     }
 }
 
 /// Of a name and of the same name in a cache alike.
-fn hash<H: Hasher>(id: &AccessKeyId, token: &Option<TokenHash>, scope: [&str; 3], state: &mut H) {
+fn hash<H: Hasher>(id: &AccessKeyId, token: Option<&TokenHash>, scope: [&str; 3], state: &mut H) {
     id.hash(state);
     if let Some(token) = token {
         token.hash(state);
@@ -69,7 +69,7 @@ fn hash<H: Hasher>(id: &AccessKeyId, token: &Option<TokenHash>, scope: [&str; 3]
 impl Equivalent<KeptName> for KeyName<'_> {
     fn equivalent(&self, kept: &KeptName) -> bool {
         self.id == kept.id
-            && self.token == kept.token
+            && self.token == kept.token.as_ref()
             && parts(&self.scope).iter().zip(&kept.scope).all(|(asked, kept)| **asked == **kept)
     }
 }

@@ -135,6 +135,7 @@ impl Authority {
         Ok(Accepted { verified, deny_list_as_of, waited, known })
     }
 
+    #[inline]
     fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {
         let text = request.access_key_id();
         let unknown = || NotAccepted::Refused(Refusal::UnknownAccessKeyId(text.to_owned()));

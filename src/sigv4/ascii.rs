@@ -24,6 +24,25 @@ pub(super) fn run_length(text: &[u8], table: &Table) -> usize {
     text.iter().position(|byte| !table[usize::from(*byte)]).unwrap_or(text.len())
 }
 
+/// Whether all are letters, digits and hyphens. For at least eight bytes; shorter texts are not looked at, and `false`.
+#[inline]
+pub(super) fn is_plain_name(text: &[u8]) -> bool {
+    match text.len() {
+        8..16 => has_plain_ends::<8>(text),
+        16..=32 => has_plain_ends::<16>(text),
+        _ => false,
+    }
+}
+
+/// Of a text of `N` to `2 * N` bytes. Without a branch, a compiler makes a few vector instructions of it.
+#[inline]
+fn has_plain_ends<const N: usize>(text: &[u8]) -> bool {
+    let is_plain =
+        |byte: &u8| ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10) | (*byte == b'-');
+    let all = |end: &[u8; N]| end.iter().fold(true, |all, byte| all & is_plain(byte));
+    text.first_chunk().is_some_and(all) && text.last_chunk().is_some_and(all)
+}
+
 /// Whether `text` is made of the table's characters alone.
 pub(super) fn is_all(text: &[u8], table: &Table) -> bool {
     run_length(text, table) == text.len()
@@ -52,15 +71,15 @@ pub(super) fn find_byte(text: &[u8], wanted: u8) -> Option<usize> {
 
 /// Eight bytes at a time. `in_word` sets the high bit of the first byte that is looked for, and of none before it.
 #[inline]
-fn find(text: &[u8], mut at: usize, in_word: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+fn find(text: &[u8], from: usize, in_word: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
+    let (words, rest) = text.get(from..)?.as_chunks();
+    for (place, word) in words.iter().enumerate() {
         let found = in_word(u64::from_le_bytes(*word)) & HIGH;
         if found != 0 {
-            return Some(at + (found.trailing_zeros() / 8) as usize);
+            return Some(from + 8 * place + (found.trailing_zeros() / 8) as usize);
         }
-        at += 8;
     }
-    text.get(at..)?.iter().position(|byte| is(*byte)).map(|found| at + found)
+    rest.iter().position(|byte| is(*byte)).map(|found| text.len() - rest.len() + found)
 }
 
 /// Whether a byte is a blank or a control character.
@@ -77,20 +96,32 @@ pub(super) fn has_blank(text: &[u8]) -> bool {
     }
 }
 
-/// Whether `lower` is `text` in lower case: eight bytes at a time, the last eight twice.
+/// Whether `lower` is `text` in lower case: by words, of which the last may overlap the one before.
 #[inline]
 pub(super) fn is_lower_case_of(lower: &[u8], text: &[u8]) -> bool {
     if lower.len() != text.len() {
         return false;
     }
-    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    match (lower.last_chunk(), text.last_chunk()) {
-        (Some(lower_end), Some(text_end)) => {
-            let pairs = lower.as_chunks().0.iter().zip(text.as_chunks().0);
-            let all = pairs.fold(true, |same, (a, b)| same & (word(a) == to_lower(word(b))));
-            all & (word(lower_end) == to_lower(word(text_end)))
+    match lower.len() {
+        0..8 => is_short_lower_case_of(lower, text),
+        8..=16 => has_lower_ends_of::<8>(lower, text),
+        17..=32 => has_lower_ends_of::<16>(lower, text),
+        _ => lower.iter().zip(text).all(|(a, b)| *a == b.to_ascii_lowercase()),
+    }
+}
+
+/// Of texts of one length, `N` to `2 * N` bytes.
+#[inline]
+fn has_lower_ends_of<const N: usize>(lower: &[u8], text: &[u8]) -> bool {
+    let is_lower = |lower: &[u8; N], text: &[u8; N]| {
+        let words = lower.as_chunks().0.iter().zip(text.as_chunks().0);
+        words.fold(true, |all, (a, b)| all & (u64::from_le_bytes(*a) == to_lower(u64::from_le_bytes(*b))))
+    };
+    match (lower.first_chunk(), text.first_chunk(), lower.last_chunk(), text.last_chunk()) {
+        (Some(first), Some(text_first), Some(last), Some(text_last)) => {
+            is_lower(first, text_first) & is_lower(last, text_last)
         }
-        _ => is_short_lower_case_of(lower, text),
+        _ => false,
     }
 }
 
@@ -143,6 +174,18 @@ mod tests {
             lower[place] ^= 1;
             assert!(!is_lower_case_of(&lower, text), "{byte} at {place}");
         });
+    }
+
+    #[test]
+    fn plain_names_are_told() {
+        for length in 8..=32 {
+            assert!(is_plain_name(&vec![b'x'; length]));
+            each_byte_at_each_place(length, |text, place, byte| {
+                let plain = byte.is_ascii_alphanumeric() || byte == b'-';
+                assert_eq!(is_plain_name(text), plain, "{byte} at {place} of {length}");
+            });
+        }
+        assert!(!is_plain_name(b"host") && !is_plain_name(&[b'x'; 33]), "these are for the table");
     }
 
     #[test]

@@ -48,6 +48,7 @@ fn split(text: &str, carrier: Carrier) -> Option<[&str; 5]> {
 }
 
 /// Where the next slash is, and how long.
+#[inline]
 fn find_slash(text: &[u8], carrier: Carrier) -> Option<(usize, usize)> {
     let slash = find_byte(text, b'/').map(|at| (at, 1));
     if carrier == Carrier::Header {
@@ -60,5 +61,13 @@ fn find_slash(text: &[u8], carrier: Carrier) -> Option<(usize, usize)> {
 /// `\w{1,128}`. AWS says 16 at least, but its published vectors have ids of 11; which ids are ours is step 2's to say.
 fn is_access_key_id(text: &str) -> bool {
     static WORD: Table = table(b"_");
-    (1..=128).contains(&text.len()) && is_all(text.as_bytes(), &WORD)
+    let text = text.as_bytes();
+    (1..=128).contains(&text.len()) && (is_plain_id(text) || is_all(text, &WORD))
+}
+
+/// Letters and digits alone, in an id as long as ours. Without a branch, a compiler makes a few vector instructions of it.
+fn is_plain_id(text: &[u8]) -> bool {
+    let Ok(text): Result<&[u8; 20], _> = text.try_into() else { return false };
+    let is_plain = |byte: &u8| ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10);
+    text.iter().fold(true, |all, byte| all & is_plain(byte))
 }

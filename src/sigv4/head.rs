@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter, memchr2, memrchr};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::ascii::{Table, find_control, is_all, run_length, table};
+use super::ascii::{Table, find_byte, find_control, is_all, is_plain_name, table};
 
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
@@ -129,6 +129,7 @@ impl<'a> RequestHead<'a> {
     ///
     /// # Errors
     /// If it is over `limits`, or a line cannot be read.
+    #[inline]
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<(Self, usize), HeadError> {
         let line_end = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let (method, target) = parse_request_line(&bytes[..line_end])?;
@@ -224,17 +225,21 @@ fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
 }
 
 /// Reads the header line at the start of `text`, together with the lines folded under it, and tells its length.
+#[inline]
 fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
-    let name = run_length(text, &TOKEN);
-    if name == 0 || text.get(name) != Some(&b':') {
-        return Err(if memchr2(b':', b'\n', text).is_some_and(|at| text[at] == b':') {
-            NAME_IS_NO_TOKEN
-        } else {
-            "no colon"
-        });
+    let colon = find_byte(text, b':').unwrap_or(text.len());
+    let name = &text[..colon];
+    if !(is_plain_name(name) || is_token(name)) || colon == text.len() {
+        return Err(no_header_line(text));
     }
-    let (end, next) = find_line_end(text, name + 1)?;
-    Ok((Header { name: &text[..name], value: trim_blanks(&text[name + 1..end]) }, next))
+    let (end, next) = find_line_end(text, colon + 1)?;
+    Ok((Header { name, value: trim_blanks(&text[colon + 1..end]) }, next))
+}
+
+#[cold]
+fn no_header_line(text: &[u8]) -> &'static str {
+    let has_colon = memchr2(b':', b'\n', text).is_some_and(|at| text[at] == b':');
+    if has_colon { NAME_IS_NO_TOKEN } else { "no colon" }
 }
 
 /// Where the line ends, and where the next one starts that is not folded under it.

@@ -27,11 +27,13 @@ impl<'a> NamedHeaders<'a> {
     /// # Errors
     /// If one of the fields of this type came twice.
     pub fn read(&mut self, head: &RequestHead<'a>) -> Result<(), Refusal> {
-        head.headers().iter().enumerate().try_for_each(|(place, header)| self.note(place, header))
+        let repeated = head.headers().iter().enumerate().find_map(|(place, header)| self.note(place, header));
+        repeated.map_or(Ok(()), |name| Err(Refusal::RepeatedHeader(name)))
     }
 
+    /// Gives the name of a header that came twice and may not.
     #[inline]
-    fn note(&mut self, place: usize, header: &Header<'a>) -> Result<(), Refusal> {
+    fn note(&mut self, place: usize, header: &Header<'a>) -> Option<&'static str> {
         let is = |name: &[u8]| is_lower_case_of(name, header.name);
         // The length and first letter rule out most names before any is compared.
         let (slot, name) = match (header.name.len(), header.name[0] | 0x20) {
@@ -48,15 +50,12 @@ impl<'a> NamedHeaders<'a> {
                     }
                     20 if is(b"x-amz-security-token") => (&mut self.session_token, "x-amz-security-token"),
                     21 if is(b"x-amz-s3session-token") => (&mut self.session_token, "x-amz-s3session-token"),
-                    _ => return Ok(()),
+                    _ => return None,
                 }
             }
-            _ => return Ok(()),
+            _ => return None,
         };
-        match slot.replace(header.value) {
-            None => Ok(()),
-            Some(_) => Err(Refusal::RepeatedHeader(name)),
-        }
+        slot.replace(header.value).map(|_| name)
     }
 }
 

@@ -33,7 +33,8 @@ impl<'a> CredentialScope<'a> {
     /// The first part that is not well formed.
     #[inline]
     pub fn new(date: &'a str, region: &'a str, service: &'a str) -> Result<Self, ScopePart> {
-        if date.len() != 8 || !date.bytes().all(|byte| byte.is_ascii_digit()) {
+        let is_digits = |date: &[u8; 8]| date.iter().fold(true, |all, byte| all & byte.is_ascii_digit());
+        if !date.as_bytes().try_into().is_ok_and(|date| is_digits(&date)) {
             return Err(ScopePart::Date);
         }
         if !is_name(region) {

@@ -93,7 +93,7 @@ impl Sink for HashSink {
 /// Copies a piece to a place of its length. Most have a few bytes, for which a call costs more than the copying: they go
 /// as two words that may overlap.
 #[inline]
-fn copy(place: &mut [u8], piece: &[u8]) {
+pub(super) fn copy(place: &mut [u8], piece: &[u8]) {
     match piece.len() {
         0 => {}
         1 => place[0] = piece[0],

@@ -10,6 +10,7 @@ use super::payload::{Body, Payload, PayloadStatus};
 use super::refusal::Refusal;
 use super::scope::{CredentialScope, TERMINATOR};
 use super::signed_headers::SignedHeaders;
+use super::sink::copy;
 use super::time::{AmzDate, UnixSeconds};
 
 /// How old a header-signed request may be, and how far ahead one to S3 may be: 15 minutes.
@@ -113,7 +114,7 @@ impl StringToSignText {
     pub fn new(date: &AmzDate, scope: &CredentialScope<'_>, hash: &[u8; 32]) -> Self {
         let (mut text, mut length) = ([0; LONGEST], 0);
         let mut put = |piece: &[u8]| {
-            text[length..length + piece.len()].copy_from_slice(piece);
+            copy(&mut text[length..length + piece.len()], piece);
             length += piece.len();
         };
         put(ALGORITHM.as_bytes());
