@@ -159,6 +159,7 @@ impl Verifier for ParsesOnly {
                 .map(Into::into)
                 .collect(),
             payload: PayloadStatus::Checked,
+            form: None,
             valid_until: SystemTime::now(),
             deny_list_as_of: SystemTime::now(),
             waited_for_hsm: false,

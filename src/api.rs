@@ -141,7 +141,8 @@ fn caller(request: &Whole, accepted: &Accepted<'_>, id: &RequestId) -> Caller {
         signed: Signed {
             place: match verified.carrier() {
                 Carrier::Header => SignaturePlace::Header,
-                Carrier::Query => SignaturePlace::Query,
+                // No form comes through this door; if one did, it would have the lesser rights.
+                Carrier::Query | Carrier::Form => SignaturePlace::Query,
             },
             method: request.head.method.clone(),
             at: verified.date().unix(),

@@ -226,6 +226,10 @@ struct BotocoreSigned {
 fn botocore_signed(results: &mut Results) {
     let signed: BotocoreSigned = read_json("vectors/computed/botocore-signed.json");
     for (name, row) in &signed.cases {
+        if row["fields"]["x-amz-signature"].is_string() {
+            // Forms: `sigv4_forms` has them.
+            continue;
+        }
         let (Some(method), Some(target)) = (row["method"].as_str(), row["target"].as_str()) else {
             results.add(format!("computed/{name}/verdict"), Err("not a whole request".to_owned()));
             continue;

@@ -30,6 +30,41 @@ fn requests_signed_by_boto3_are_accepted_with_their_principal() {
     }
 }
 
+#[test]
+fn forms_signed_by_boto3_are_accepted_for_what_their_policy_says() {
+    let dev = Dev::start();
+    let alice = dev.user("alice");
+    let call = boto3_call(&dev, &alice, "form");
+    let (status, answer) = dev.verify(&call);
+    assert_eq!((status, &answer["decision"]), (200, &json!("accept")), "{answer}");
+    assert_eq!(answer["principal"]["arn"], "arn:aws:iam::123456789012:user/alice");
+    assert_eq!(answer["form"], json!({"bucket": "b", "key": "up/a.txt", "content_length_range": [1, 100]}));
+    assert_eq!((&answer["payload"], &answer["signed_headers"]), (&json!("unsigned"), &json!([])));
+
+    let with = |change: fn(&mut Value)| {
+        let mut call = call.clone();
+        change(&mut call);
+        dev.verify(&call).1
+    };
+    let sized = with(|call| call["form"]["file_size"] = json!(100));
+    assert_eq!(sized["form"]["content_length_range"], json!(null), "{sized}");
+    assert_eq!(with(|call| call["form"]["file_size"] = json!(101))["code"], "EntityTooLarge");
+    assert_eq!(with(|call| call["target"] = json!("/other"))["code"], "AccessDenied");
+    let more = with(|call| call["form"]["fields"].as_array_mut().expect("fields").push(json!(["x-amz-meta-a", "b"])));
+    assert_eq!(more["code"], "AccessDenied", "{more}");
+    // No session is known here yet.
+    let token = with(|call| {
+        call["form"]["fields"].as_array_mut().expect("fields").push(json!(["x-amz-security-token", "b"]));
+    });
+    assert_eq!(token["code"], "InvalidToken", "{token}");
+
+    dev.aws_json(
+        &dev.ready.root,
+        &format!("iam update-access-key --user-name alice --access-key-id {} --status Inactive", alice.access_key_id),
+    );
+    assert_eq!(dev.verify(&call).1["code"], "InvalidAccessKeyId");
+}
+
 /// Where a byte of a call may be flipped.
 enum Place {
     Target(usize),

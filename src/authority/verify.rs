@@ -13,7 +13,7 @@ use super::regions::REGIONS_A_DAY;
 use super::signing_keys::{KeyName, ProvenKey};
 use crate::registry::{KeyRow, RegistryError};
 use crate::sigv4::{
-    Body, Expectation, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
+    Body, Expectation, PostForm, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
 };
 
 /// A request whose signature is right, by a key that is good.
@@ -86,7 +86,7 @@ fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
 }
 
 impl Authority {
-    /// Verifies a request. Every step before 6 costs the HSM nothing.
+    /// Verifies a request whose credentials stand in its head. Every step before 6 costs the HSM nothing.
     ///
     /// A key under which a signature has matched is kept with the number of the last change that its id was judged by. As
     /// long as nothing has changed since, the judgement of steps 2 and 3 holds.
@@ -97,10 +97,33 @@ impl Authority {
         expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
         let now = self.clock.now().map_err(undecided)?;
-        let change = self.change();
         // 1. The authorization: header, query or none of ours.
         let request = SignedRequest::parse(head).map_err(NotAccepted::Refused)?;
-        let name = KeyName { id: self.our_id(&request)?, token: None, scope: request.scope() };
+        self.verify_signed(&request, body, expectation, now).await
+    }
+
+    /// Verifies a form with a POST policy, whose credentials stand among its fields. Of the head nothing is signed.
+    pub async fn verify_form<'a>(
+        &self,
+        head: &RequestHead<'a>,
+        form: &PostForm<'a>,
+        expectation: &Expectation<'_>,
+    ) -> Result<Accepted<'a>, NotAccepted> {
+        let now = self.clock.now().map_err(undecided)?;
+        let request = SignedRequest::parse_form(head, form).map_err(NotAccepted::Refused)?;
+        self.verify_signed(&request, Body::Absent, expectation, now).await
+    }
+
+    /// The steps after the first.
+    async fn verify_signed<'a>(
+        &self,
+        request: &SignedRequest<'_, 'a>,
+        body: Body<'a>,
+        expectation: &Expectation<'_>,
+        now: i64,
+    ) -> Result<Accepted<'a>, NotAccepted> {
+        let change = self.change();
+        let name = KeyName { id: self.our_id(request)?, token: None, scope: request.scope() };
         let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change);
         // 2. The id: prefix, layout, tag, share; its generation is live.
         if known.is_none() {

@@ -25,8 +25,8 @@ use rederive_hsm::signing_key::SigningKey;
 use serde::Serialize;
 
 use crate::sigv4::{
-    Body, CanonicalRequest, Expectation, Family, HeadError, Limits, PreparedSigningKey, Refusal, Regions, RequestHead,
-    SignedRequest, StringToSign, StringToSignError, UnixSeconds,
+    Body, CanonicalRequest, Expectation, Family, FormContent, HeadError, Limits, PostForm, PreparedSigningKey, Refusal,
+    Regions, RequestHead, Scheme, SignedRequest, StringToSign, StringToSignError, UnixSeconds,
 };
 
 pub use deviations::Deviation;
@@ -108,9 +108,15 @@ fn explain_steps<'a>(
     options: &ExplainOptions<'_>,
     explanation: &mut Explanation,
 ) -> Result<(), StringToSignError> {
-    let request = SignedRequest::parse(head)?;
+    let request = match posted_form(head, body) {
+        Some(form) => SignedRequest::parse_form(head, &form)?,
+        None => SignedRequest::parse(head)?,
+    };
+    explanation.string_to_sign = request.policy().map(str::to_owned);
     let judged = judge(&request, body, service, options, explanation);
-    if let Err(StringToSignError::Refused(refusal)) = &judged {
+    if let Err(StringToSignError::Refused(refusal)) = &judged
+        && request.policy().is_none()
+    {
         explanation.deviations = deviations::offline(&request, head, body, service, options, refusal);
     }
     judged
@@ -139,6 +145,18 @@ fn judge<'a>(
     explanation.decision = Decision::Accept;
     explanation.notes.push(format!("payload: {}", verified.payload().as_str()));
     Ok(())
+}
+
+/// The form that the body is, if the credentials can stand nowhere else. Where the path names no bucket, it is taken to
+/// be the first label of the host.
+fn posted_form<'a>(head: &RequestHead<'a>, body: Body<'a>) -> Option<PostForm<'a>> {
+    let (Err(Refusal::UnsupportedScheme(Scheme::PostForm)), Body::Bytes(body)) = (SignedRequest::parse(head), body)
+    else {
+        return None;
+    };
+    let host = (head.target() == b"/").then(|| header(head, "host")).flatten();
+    let bucket = host.and_then(|host| std::str::from_utf8(host).ok()?.split('.').next());
+    Some(PostForm { content: FormContent::Body(body), bucket })
 }
 
 fn signing_key(secret: &[u8], string_to_sign: &StringToSign<'_, '_>) -> PreparedSigningKey {

@@ -9,15 +9,25 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::callers::NotGranted;
-use super::{Accepted, Decision, Malformed};
+use super::{Accepted, Decision, Malformed, Refused};
 use crate::http::{BodyError, RequestId, Response, full};
 
 #[derive(Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 enum Verdict<'a> {
     Accept(Acceptance<'a>),
-    Refuse { code: &'a str, message: &'a str, http_status: u16, request_id: &'a str },
+    Refuse(Refusal<'a>),
     Unavailable { reason: &'a str, retry_after_ms: u64, request_id: &'a str },
+}
+
+#[derive(Serialize)]
+struct Refusal<'a> {
+    code: &'a str,
+    message: &'a str,
+    http_status: u16,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    elements: &'a [(&'static str, String)],
+    request_id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -29,11 +39,20 @@ struct Acceptance<'a> {
     credential_scope: &'a str,
     signed_headers: &'a [String],
     payload: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<Form<'a>>,
     #[serde(serialize_with = "rfc3339")]
     valid_until: SystemTime,
     #[serde(serialize_with = "rfc3339")]
     deny_list_as_of: SystemTime,
     request_id: &'a str,
+}
+
+#[derive(Serialize)]
+struct Form<'a> {
+    bucket: &'a str,
+    key: &'a str,
+    content_length_range: Option<(u64, u64)>,
 }
 
 #[derive(Serialize)]
@@ -64,9 +83,7 @@ pub(super) fn decided(decision: &Decision, id: &RequestId) -> Response {
     let request_id = id.as_str();
     match decision {
         Decision::Accept(accepted) => json(StatusCode::OK, &Verdict::Accept(acceptance(accepted, request_id))),
-        Decision::Refuse { code, message, http_status } => {
-            json(StatusCode::OK, &Verdict::Refuse { code, message, http_status: *http_status, request_id })
-        }
+        Decision::Refuse(refused) => json(StatusCode::OK, &Verdict::Refuse(refusal(refused, request_id))),
         Decision::Unavailable { reason, retry_after_ms } => {
             let verdict = Verdict::Unavailable { reason, retry_after_ms: *retry_after_ms, request_id };
             let seconds = retry_after_ms.div_ceil(1000);
@@ -74,6 +91,11 @@ pub(super) fn decided(decision: &Decision, id: &RequestId) -> Response {
         }
         Decision::Malformed(what) => malformed(what, id),
     }
+}
+
+fn refusal<'a>(refused: &'a Refused, request_id: &'a str) -> Refusal<'a> {
+    let Refused { code, message, http_status, elements } = refused;
+    Refusal { code, message, http_status: *http_status, elements, request_id }
 }
 
 fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a> {
@@ -86,6 +108,11 @@ fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a>
         credential_scope: &accepted.credential_scope,
         signed_headers: &accepted.signed_headers,
         payload: accepted.payload.as_str(),
+        form: accepted.form.as_ref().map(|form| Form {
+            bucket: &form.bucket,
+            key: &form.key,
+            content_length_range: form.content_length_range,
+        }),
         valid_until: accepted.valid_until,
         deny_list_as_of: accepted.deny_list_as_of,
         request_id,

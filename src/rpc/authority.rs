@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::{Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Verifier, VerifyCall};
+use super::{
+    Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Refused, Verifier, VerifyCall,
+};
 use crate::authority::{self, Authority, CannotDecide, NotAccepted};
 use crate::config::Names;
 use crate::http::RequestId;
@@ -23,7 +25,11 @@ impl Verifier for Authority {
     async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
         let family = Family::of(call.expect_service);
         let expectation = Expectation { service: call.expect_service, regions: regions(call.expect_region, caller) };
-        match Authority::verify(self, &call.head, call.body, &expectation).await {
+        let outcome = match &call.form {
+            Some(form) => self.verify_form(&call.head, form, &expectation).await,
+            None => Authority::verify(self, &call.head, call.body, &expectation).await,
+        };
+        match outcome {
             Ok(accepted) => Decision::Accept(Box::new(accept(&accepted))),
             Err(NotAccepted::Refused(refusal)) => refuse(family, &refusal),
             Err(NotAccepted::CannotDecide(trouble)) => unavailable(&trouble),
@@ -48,7 +54,12 @@ fn body_required() -> Malformed {
 fn refuse(family: Family, refusal: &Refusal) -> Decision {
     let outside = refusal.outside(family);
     tracing::debug!(code = outside.code, message = outside.message, "refused");
-    Decision::Refuse { code: outside.code.into(), message: outside.message.into(), http_status: outside.http_status }
+    Decision::Refuse(Refused {
+        code: outside.code.into(),
+        message: outside.message,
+        http_status: outside.http_status,
+        elements: outside.elements,
+    })
 }
 
 fn unavailable(trouble: &CannotDecide) -> Decision {
@@ -71,6 +82,7 @@ fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
             .map(|name| String::from_utf8_lossy(name).into_owned())
             .collect(),
         payload: verified.payload(),
+        form: verified.form().cloned(),
         valid_until: time(verified.valid_until()),
         deny_list_as_of: time(accepted.deny_list_as_of),
         waited_for_hsm: accepted.waited,

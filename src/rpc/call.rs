@@ -3,7 +3,9 @@
 use rederive_hsm::wire::is_scope_name;
 
 use super::Malformed;
-use crate::sigv4::{Body, HeadError, Limits, RequestHead};
+use crate::sigv4::{
+    Body, Family, FormContent, FormFile, HeadError, Limits, PostForm, Refusal, RequestHead, Scheme, SignedRequest,
+};
 
 /// The most bytes of a request body that is handed in to be hashed.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -15,6 +17,8 @@ pub struct VerifyCall<'a> {
     pub head: RequestHead<'a>,
     /// Its body, as far as the caller has it.
     pub body: Body<'a>,
+    /// The form, where the credentials stand in one; its content is in here, then, and not in `body`.
+    pub form: Option<PostForm<'a>>,
     /// The service that the credential scope must name.
     pub expect_service: &'a str,
     /// The region that the credential scope must name; `None` for any that node and caller serve.
@@ -30,6 +34,49 @@ impl VerifyCall<'_> {
         check_name("expect.service", self.expect_service)?;
         self.expect_region.map_or(Ok(()), |region| check_name("expect.region", region))
     }
+}
+
+/// What a call says of a form.
+pub(super) struct GivenForm<'a> {
+    pub bucket: Option<&'a str>,
+    pub fields: Option<Vec<(&'a str, &'a str)>>,
+    pub file: FormFile<'a>,
+}
+
+/// The form that a call is about: the one that it hands in, or its body where the credentials can stand nowhere else.
+pub(super) fn form_of<'a>(
+    given: Option<GivenForm<'a>>,
+    head: &RequestHead<'a>,
+    body: Body<'a>,
+    service: &str,
+) -> Result<Option<PostForm<'a>>, Malformed> {
+    let form = match (given, body) {
+        (None, _) if !signs_a_form(head, service) => return Ok(None),
+        (None, Body::Bytes(body)) => PostForm { content: FormContent::Body(body), bucket: None },
+        (Some(GivenForm { bucket, fields: None, .. }), Body::Bytes(body)) => {
+            PostForm { content: FormContent::Body(body), bucket }
+        }
+        (Some(GivenForm { bucket, fields: Some(fields), file }), Body::Absent) => {
+            PostForm { content: FormContent::Fields(fields, file), bucket }
+        }
+        (None | Some(GivenForm { fields: None, .. }), Body::Absent | Body::Sha256(_)) => {
+            let message = "the credentials stand in a form: give `body`, or the fields of the `form`";
+            return Err(Malformed::new("body_required", "body", message));
+        }
+        (Some(GivenForm { fields: Some(_), .. }), Body::Bytes(_) | Body::Sha256(_)) => {
+            let message = "fields of a form beside a body: one says what the other does";
+            return Err(Malformed::new("conflicting_fields", "form.fields", message));
+        }
+    };
+    if form.bucket.is_none() && (head.target() == b"/" || head.target().starts_with(b"/?")) {
+        return Err(Malformed::missing("form.bucket", "the path names no bucket: say which one the file is put into"));
+    }
+    Ok(Some(form))
+}
+
+fn signs_a_form(head: &RequestHead<'_>, service: &str) -> bool {
+    let is_form = || matches!(SignedRequest::parse(head), Err(Refusal::UnsupportedScheme(Scheme::PostForm)));
+    head.method() == b"POST" && Family::of(service) == Family::S3 && is_form()
 }
 
 fn check_name(at: &str, name: &str) -> Result<(), Malformed> {

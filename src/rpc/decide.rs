@@ -18,7 +18,7 @@ impl<A: Verifier> Decider<A> {
         let decision = self.authority.verify(call, caller, id).await;
         let (kind, code) = match &decision {
             Decision::Accept(_) => ("accept", ""),
-            Decision::Refuse { code, .. } => ("refuse", &**code),
+            Decision::Refuse(refused) => ("refuse", &*refused.code),
             Decision::Unavailable { .. } => ("unavailable", ""),
             Decision::Malformed(what) => ("malformed", what.code),
         };

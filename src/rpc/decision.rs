@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use crate::sigv4::PayloadStatus;
+use crate::sigv4::{PayloadStatus, VerifiedForm};
 
 /// What a caller is told.
 #[derive(Clone, Debug)]
@@ -11,14 +11,7 @@ pub enum Decision {
     /// The signature is right, by a key that is good.
     Accept(Box<Accepted>),
     /// The request must not be served.
-    Refuse {
-        /// The error code of AWS for the expected service.
-        code: Cow<'static, str>,
-        /// For people; safe to hand on to the client.
-        message: Cow<'static, str>,
-        /// The HTTP status that AWS sends with this code.
-        http_status: u16,
-    },
+    Refuse(Refused),
     /// Trouble of ours: nothing is known about the request.
     Unavailable {
         /// For people; says no more than which part is missing.
@@ -28,6 +21,19 @@ pub enum Decision {
     },
     /// The call cannot be understood, or lacks what a decision needs. Says nothing about the request.
     Malformed(Malformed),
+}
+
+/// Why a request must not be served, as AWS tells it: safe to hand on to the client.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The error code of AWS for the expected service.
+    pub code: Cow<'static, str>,
+    /// For people.
+    pub message: String,
+    /// The HTTP status that AWS sends with this code.
+    pub http_status: u16,
+    /// Further elements of S3's error body, in their order; some clients act on them.
+    pub elements: Vec<(&'static str, String)>,
 }
 
 /// What is wrong with a call.
@@ -58,6 +64,8 @@ pub struct Accepted {
     pub signed_headers: Vec<String>,
     /// What the signature says about the body.
     pub payload: PayloadStatus,
+    /// What the policy says, if the credentials stood in a form.
+    pub form: Option<VerifiedForm>,
     /// When the signature stops being good.
     pub valid_until: SystemTime,
     /// Up to when denials are known.

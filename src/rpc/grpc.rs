@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
-use super::call::{head_of_bytes, head_of_fields};
+use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
-use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Verifier, VerifyCall, v1};
+use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, Verifier, VerifyCall, v1};
 use crate::http::RequestId;
 use crate::sigv4::{self, Body, PayloadStatus};
 
@@ -44,11 +44,7 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
         caller.check(&call).map_err(|denied| Status::permission_denied(denied.message))?;
         let decision = match self.0.decide(call, caller, request_id).await {
             Decision::Accept(accepted) => v1::verify_response::Decision::Accept(accept(*accepted)),
-            Decision::Refuse { code, message, http_status } => v1::verify_response::Decision::Refuse(v1::Refuse {
-                code: code.into_owned(),
-                message: message.into_owned(),
-                http_status: http_status.into(),
-            }),
+            Decision::Refuse(refused) => v1::verify_response::Decision::Refuse(refuse(refused)),
             Decision::Unavailable { reason, retry_after_ms } => return Err(unavailable(reason, retry_after_ms)),
             Decision::Malformed(what) => return Err(malformed(&what)),
         };
@@ -59,9 +55,11 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
 
 fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed> {
     let expect = message.expect.as_ref().ok_or_else(|| Malformed::missing("expect", "say what it is verified for"))?;
+    let (head, body) = (head(message)?, body(message)?);
     let call = VerifyCall {
-        head: head(message)?,
-        body: body(message)?,
+        form: form_of(message.form.as_ref().map(given_form), &head, body, &expect.service)?,
+        head,
+        body,
         expect_service: &expect.service,
         expect_region: expect.region.as_deref(),
     };
@@ -91,6 +89,23 @@ fn body(message: &v1::VerifyRequest) -> Result<Body<'_>, Malformed> {
     }
 }
 
+fn given_form(form: &v1::PostForm) -> GivenForm<'_> {
+    let fields = form.fields.iter().map(|field| (&field.name[..], &field.value[..]));
+    GivenForm {
+        bucket: form.bucket.as_deref(),
+        fields: (!form.fields.is_empty()).then(|| fields.collect()),
+        file: sigv4::FormFile { name: form.file_name.as_deref(), size: form.file_size },
+    }
+}
+
+fn verified_form(form: sigv4::VerifiedForm) -> v1::VerifiedForm {
+    v1::VerifiedForm {
+        bucket: form.bucket,
+        key: form.key,
+        content_length_range: form.content_length_range.map(|(least, most)| v1::ContentLengthRange { least, most }),
+    }
+}
+
 fn accept(accepted: Accepted) -> v1::Accept {
     v1::Accept {
         access_key_id: accepted.access_key_id,
@@ -115,6 +130,17 @@ fn accept(accepted: Accepted) -> v1::Accept {
         },
         valid_until: Some(accepted.valid_until.into()),
         deny_list_as_of: Some(accepted.deny_list_as_of.into()),
+        form: accepted.form.map(verified_form),
+    }
+}
+
+fn refuse(refused: Refused) -> v1::Refuse {
+    let elements = refused.elements.into_iter();
+    v1::Refuse {
+        code: refused.code.into_owned(),
+        message: refused.message,
+        http_status: refused.http_status.into(),
+        elements: elements.map(|(name, value)| v1::Element { name: name.into(), value }).collect(),
     }
 }
 

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
-use super::call::{head_of_bytes, head_of_fields};
+use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::{MAX_BODY, Malformed, VerifyCall};
-use crate::sigv4::{Body, MAX_HEADERS, RequestHead};
+use crate::sigv4::{Body, FormFile, MAX_HEADERS, RequestHead};
 
 /// The most bytes of a JSON call: a body and a head of the largest size, in base64, with room for the rest.
 pub(super) const MAX_CALL: usize = MAX_BODY / 3 * 4 + 256 * 1024;
@@ -32,7 +32,22 @@ struct Fields<'a> {
     #[serde(borrow)]
     payload_sha256: Option<Text<'a>>,
     #[serde(borrow)]
+    form: Option<Form<'a>>,
+    #[serde(borrow)]
     expect: Option<Expect<'a>>,
+}
+
+/// The form that holds the credentials; without `fields`, the body is it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form<'a> {
+    #[serde(borrow)]
+    bucket: Option<Text<'a>>,
+    #[serde(borrow)]
+    fields: Option<Headers<'a>>,
+    #[serde(borrow)]
+    file_name: Option<Text<'a>>,
+    file_size: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -68,9 +83,11 @@ impl<'a> Call<'a> {
                 "say what the request is verified for: {\"service\": …, \"region\": … or null}",
             )
         })?;
+        let (head, body) = (self.head()?, self.body()?);
         let call = VerifyCall {
-            head: self.head()?,
-            body: self.body()?,
+            form: form_of(self.form(), &head, body, &expect.service)?,
+            head,
+            body,
             expect_service: &expect.service,
             expect_region: expect.region.as_deref(),
         };
@@ -94,6 +111,15 @@ impl<'a> Call<'a> {
             (None, _, None, _) => Err(Malformed::missing("target", "needed, unless there is a head")),
             (None, _, _, None) => Err(Malformed::missing("headers", "needed, unless there is a head")),
         }
+    }
+
+    fn form(&self) -> Option<GivenForm<'_>> {
+        let Form { bucket, fields, file_name, file_size } = self.fields.form.as_ref()?;
+        Some(GivenForm {
+            bucket: bucket.as_deref(),
+            fields: fields.as_ref().map(Headers::pairs),
+            file: FormFile { name: file_name.as_deref(), size: *file_size },
+        })
     }
 
     fn body(&self) -> Result<Body<'_>, Malformed> {
@@ -144,8 +170,14 @@ impl std::ops::Deref for Text<'_> {
     }
 }
 
-/// Headers in order of arrival. Reading stops at the limit, so that a call cannot make much memory of few bytes.
+/// Headers in order of arrival, or fields of a form. Reading stops at the limit, so that a call cannot make much memory of few bytes.
 struct Headers<'a>(Vec<Header<'a>>);
+
+impl Headers<'_> {
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        self.0.iter().map(|Header(name, value)| (&**name, &**value)).collect()
+    }
+}
 
 /// `[name, value]`.
 struct Header<'a>(Text<'a>, Text<'a>);

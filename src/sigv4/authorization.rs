@@ -9,10 +9,11 @@ use memchr::{memchr, memchr2};
 
 use super::credential::Credential;
 use super::encode::{Place, decode};
+use super::form::Fields;
 use super::head::{RequestHead, trim_blanks};
 use super::headers::NamedHeaders;
 use super::hex::Digits;
-use super::presigned::{Part, Parts, QueryCredentials, read_expires};
+use super::presigned::{MAX_EXPIRES, Part, Parts, QueryCredentials, read_expires};
 use super::refusal::{AuthorizationFault, Refusal, shown};
 use super::scope::CredentialScope;
 use super::signed_headers::SignedHeaders;
@@ -30,6 +31,8 @@ pub enum Carrier {
     Header,
     /// In the query of a presigned URL.
     Query,
+    /// Among the fields of a form with a POST policy.
+    Form,
 }
 
 /// A kind of credentials that is known and not accepted.
@@ -37,11 +40,11 @@ pub enum Carrier {
 pub enum Scheme {
     /// Signature V4A, with ECDSA.
     V4a(Carrier),
-    /// Signature V2: `AWS id:signature`, or the query parameter AWSAccessKeyId.
+    /// Signature V2: `AWS id:signature`, the query parameter AWSAccessKeyId, or the field of a form.
     V2(Carrier),
     /// Signature V3: `AWS3` and `AWS3-HTTPS`.
     V3,
-    /// A form with a POST policy.
+    /// A form with a POST policy, where none is taken: its service is not S3, or its fields are not at hand.
     PostForm,
     /// Anything else, by the name it gives itself.
     Other(Carrier, String),
@@ -73,7 +76,7 @@ pub(crate) struct SessionToken<'a> {
 impl<'a> SessionToken<'a> {
     pub fn text(&self) -> Cow<'a, [u8]> {
         match self.carrier {
-            Carrier::Header => Cow::Borrowed(self.raw),
+            Carrier::Header | Carrier::Form => Cow::Borrowed(self.raw),
             Carrier::Query => decode(self.raw, Place::Query),
         }
     }
@@ -99,6 +102,51 @@ impl<'a> Authorization<'a> {
                 Err(Refusal::SeveralCredentials)
             }
         }
+    }
+
+    /// A form's credentials stand in its fields alone: none may be in the head.
+    pub fn find_none(named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<(), Refusal> {
+        match (named.authorization, QueryCredentials::find(target)?) {
+            (None, QueryCredentials::None) => Ok(()),
+            (Some(_), _) | (_, QueryCredentials::V4(_) | QueryCredentials::V2 | QueryCredentials::Several) => {
+                Err(Refusal::SeveralCredentials)
+            }
+        }
+    }
+
+    /// The fields of a form with a POST policy, which is good until `expiration`, for 7 days at most.
+    pub fn from_form(fields: &Fields<'a>, expiration: AmzDate) -> Result<Self, Refusal> {
+        let carrier = Carrier::Form;
+        if fields.get("AWSAccessKeyId").is_some() || fields.get("signature").is_some() {
+            return Err(match fields.get(FORM_PARTS[1]).or(fields.get(FORM_PARTS[3])) {
+                Some(_) => Refusal::SeveralCredentials,
+                None => Refusal::UnsupportedScheme(Scheme::V2(carrier)),
+            });
+        }
+        if let Some(algorithm) = fields.get(FORM_PARTS[0]) {
+            check_algorithm(algorithm.as_bytes(), carrier)?;
+        }
+        let part = |name: &&str| fields.get(name).filter(|value| !value.is_empty()).map(str::as_bytes);
+        let [Some(_), Some(credential), Some(date_text), Some(signature)] = FORM_PARTS.each_ref().map(part) else {
+            let parts = FORM_PARTS.into_iter().filter(|name| part(name).is_none()).collect();
+            return Err(Refusal::MissingParts { carrier, parts });
+        };
+        let credential = Credential::read(credential, carrier)?;
+        let date = AmzDate::parse(date_text);
+        let date = date.ok_or_else(|| Refusal::MalformedDate { carrier, got: shown(date_text) })?;
+        let seconds = expiration.unix().saturating_sub(date.unix()).clamp(0, i64::from(MAX_EXPIRES));
+        let token = fields.get("x-amz-security-token").map(str::as_bytes);
+        Ok(Self {
+            carrier,
+            access_key_id: credential.access_key_id,
+            scope: credential.scope,
+            signed_headers: SignedHeaders::none(),
+            signature: read_signature(signature)?,
+            date,
+            expires: Some(u32::try_from(seconds).expect("at most 7 days")),
+            session_token: token.map(|raw| SessionToken { raw, carrier }),
+            content_sha256: None,
+        })
     }
 
     /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; the blanks after the commas may be missing.
@@ -157,6 +205,9 @@ impl<'a> Authorization<'a> {
         })
     }
 }
+
+/// The fields of a form that hold its credentials, beside the policy.
+const FORM_PARTS: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
 
 /// Every scheme is named: what is not known by name is refused as well, and by the name it gives itself.
 fn check_algorithm(name: &[u8], carrier: Carrier) -> Result<(), Refusal> {

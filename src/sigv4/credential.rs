@@ -51,8 +51,9 @@ fn split(text: &str, carrier: Carrier) -> Option<[&str; 5]> {
 #[inline]
 fn find_slash(text: &[u8], carrier: Carrier) -> Option<(usize, usize)> {
     let slash = find_byte(text, b'/').map(|at| (at, 1));
-    if carrier == Carrier::Header {
-        return slash;
+    match carrier {
+        Carrier::Header | Carrier::Form => return slash,
+        Carrier::Query => {}
     }
     let escaped = memchr(b'%', text).filter(|at| matches!(text[*at..], [_, b'2', b'F' | b'f', ..])).map(|at| (at, 3));
     slash.into_iter().chain(escaped).min()

@@ -3,7 +3,7 @@
 //! [`RequestHead`] reads a head. Then verification has its order, and each step is a type that only the step before can
 //! build:
 //!
-//! 1. [`SignedRequest::parse`]: the credentials, from bytes;
+//! 1. [`SignedRequest::parse`]: the credentials, from bytes ([`SignedRequest::parse_form`] where a form holds them);
 //! 2. and 3. whether the key can be one of ours, and whether it is denied: the authority's, by
 //!    [`SignedRequest::access_key_id`];
 //! 4. [`SignedRequest::check_scope_and_time`];
@@ -47,6 +47,7 @@ mod authorization;
 mod canonical;
 mod credential;
 mod encode;
+mod form;
 mod head;
 mod headers;
 mod hex;
@@ -69,13 +70,14 @@ pub(crate) use authorization::Authorization;
 pub use authorization::{ALGORITHM, Carrier, Scheme};
 pub use canonical::{CanonicalRequest, PathStyle};
 pub(crate) use encode::{Place, decode, put_encoded, put_reencoded};
+pub use form::{FormContent, FormFile, MAX_FORM_FIELDS, PostForm, VerifiedForm};
 pub use head::{HeadError, Header, Limits, MAX_HEADERS, RequestHead};
 pub(crate) use hex::encode as lower_hex;
 pub use key::PreparedSigningKey;
 pub use outside::Outside;
 pub use payload::{Body, PayloadStatus};
 pub use presigned::MAX_EXPIRES;
-pub use refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault, SignedHeadersFault};
+pub use refusal::{AuthorizationFault, CredentialFault, FormFault, Refusal, ScopeFault, SignedHeadersFault};
 pub use request::{Expectation, Regions, ScopedRequest, SignedRequest};
 pub use scope::{CredentialScope, Family, ScopePart, TERMINATOR};
 pub use signed_headers::SignedHeaders;

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::authorization::Carrier;
+use super::authorization::{Carrier, Scheme};
 use super::hex::{self, Digits};
 use super::refusal::{Refusal, shown};
 use super::scope::Family;
@@ -62,6 +62,8 @@ enum Claim<'a> {
 }
 
 const UNSIGNED: &[u8] = b"UNSIGNED-PAYLOAD";
+/// A form has no canonical request: what it signs is its policy.
+const NO_PAYLOAD_LINE: Refusal = Refusal::UnsupportedScheme(Scheme::PostForm);
 
 impl<'a> Claim<'a> {
     fn read(text: &'a [u8]) -> Option<Self> {
@@ -135,10 +137,12 @@ impl<'a> Payload<'a> {
                 Carrier::Query => {
                     Ok(Self { line: Line::Text(UNSIGNED), claimed: None, status: PayloadStatus::Unsigned })
                 }
+                Carrier::Form => Err(NO_PAYLOAD_LINE),
             };
         };
         let line = Line::Text(stated.text);
         match (stated.claim, carrier) {
+            (_, Carrier::Form) => Err(NO_PAYLOAD_LINE),
             // In a header-signed request the payload line is this text, so that the signature covers it in any case.
             (Claim::Hash(hash), Carrier::Header) => Ok(Self::with_hash(line, hash, body)),
             (Claim::Hash(hash), Carrier::Query) if stated.is_signed => Ok(Self::with_hash(line, hash, body)),
@@ -184,7 +188,8 @@ impl<'a> Payload<'a> {
     /// The payload line of a request that does not state it.
     fn hash_of_body(carrier: Carrier, claimed: Option<Digits<'a>>, body: Body<'_>) -> Result<Self, StringToSignError> {
         let (hash, status) = match (body.sha256(), carrier) {
-            (Some(hash), _) => (hash, PayloadStatus::Checked),
+            (_, Carrier::Form) => return Err(NO_PAYLOAD_LINE.into()),
+            (Some(hash), Carrier::Header | Carrier::Query) => (hash, PayloadStatus::Checked),
             // What a presigned URL signs is the empty body.
             (None, Carrier::Query) => (Sha256::digest(b"").into(), PayloadStatus::NotChecked),
             (None, Carrier::Header) => return Err(StringToSignError::BodyRequired),

@@ -58,6 +58,8 @@ pub enum Refusal {
     },
     /// The request target cannot be the one that was signed.
     MalformedTarget(TargetFault),
+    /// A form with a POST policy is not what it must be.
+    Form(FormFault),
 
     // Step 2 and 3: the key, judged by the authority.
     /// No such key was ever issued, or it is of a generation that is closed.
@@ -169,6 +171,58 @@ pub enum CredentialFault {
     Scope(ScopePart, String),
     /// The last part is not `aws4_request`.
     Terminator(String),
+}
+
+/// What is wrong with a form that has a POST policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormFault {
+    /// Not a POST of `multipart/form-data`.
+    NotMultipart,
+    /// Neither does the path name a bucket and nothing else, nor did the caller name one.
+    NotToABucket,
+    /// The target has a query, which a form's signature does not cover.
+    Query,
+    /// The body is not `multipart/form-data`, or could be read in two ways.
+    Malformed(&'static str),
+    /// More than [`MAX_FORM_FIELDS`](super::MAX_FORM_FIELDS) bytes, or more than 100 fields, in front of the file.
+    FieldsTooLong,
+    /// No file, or more than one.
+    NotOneFile,
+    /// A field came twice.
+    RepeatedField(String),
+    /// A field that must be there is not.
+    MissingField(&'static str),
+    /// The key names `${filename}`, and the file has no name.
+    NoFileName,
+    /// The object key is too long.
+    KeyTooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The most that it may have.
+        limit: usize,
+    },
+    /// The policy document cannot be read, and why.
+    Policy(String),
+    /// The policy is over.
+    Expired,
+    /// A condition of the policy is not met; its text.
+    ConditionFailed(String),
+    /// Fields that no condition of the policy names.
+    ExtraFields(Vec<String>),
+    /// The file is smaller than the policy allows.
+    FileTooSmall {
+        /// Its size in bytes.
+        size: u64,
+        /// The least that it may have.
+        least: u64,
+    },
+    /// The file is larger than the policy allows.
+    FileTooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The most that it may have.
+        most: u64,
+    },
 }
 
 /// What a list of signed headers must not be like.

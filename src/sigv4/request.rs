@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::authorization::{Authorization, Carrier};
+use super::authorization::{Authorization, Carrier, Scheme};
 use super::canonical::{CanonicalParts, CanonicalRequest, Coverage, PathStyle, climbs_above_root, is_same_authority};
+use super::form::{PostForm, SignedForm};
 use super::head::RequestHead;
 use super::headers::NamedHeaders;
 use super::payload::{Body, ContentSha256, Payload};
@@ -45,6 +46,8 @@ pub struct SignedRequest<'r, 'a> {
     named: NamedHeaders<'a>,
     target: Target<'a>,
     authorization: Authorization<'a>,
+    /// Where the credentials stand in a form.
+    form: Option<Box<SignedForm<'a>>>,
 }
 
 impl<'r, 'a> SignedRequest<'r, 'a> {
@@ -56,12 +59,23 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
     pub fn parse(head: &'r RequestHead<'a>) -> Result<Self, Refusal> {
         let mut named = NamedHeaders::default();
         named.read(head)?;
-        let target = Target::parse(head.target()).map_err(Refusal::MalformedTarget)?;
-        if target.authority.is_some_and(|authority| !is_same_authority(named.host, authority)) {
-            return Err(Refusal::MalformedTarget(TargetFault::AuthorityIsNotHost));
-        }
+        let target = read_target(head, &named)?;
         let authorization = Authorization::find(head, &named, &target)?;
-        Ok(Self { head, named, target, authorization })
+        Ok(Self { head, named, target, authorization, form: None })
+    }
+
+    /// Step 1 for a form with a POST policy: finds the credentials among its fields, and reads the policy.
+    ///
+    /// # Errors
+    /// If there are credentials elsewhere, or a part of them, the form or its policy is not well formed.
+    pub fn parse_form(head: &'r RequestHead<'a>, form: &PostForm<'a>) -> Result<Self, Refusal> {
+        let mut named = NamedHeaders::default();
+        named.read(head)?;
+        let target = read_target(head, &named)?;
+        Authorization::find_none(&named, &target)?;
+        let form = SignedForm::read(head, &named, &target, form)?;
+        let authorization = Authorization::from_form(form.fields(), form.expiration())?;
+        Ok(Self { head, named, target, authorization, form: Some(Box::new(form)) })
     }
 
     /// The id that the request claims, 1 to 128 letters, digits and underscores.
@@ -103,7 +117,11 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         expectation: &Expectation<'_>,
         now: UnixSeconds,
     ) -> Result<ScopedRequest<'r, 'a>, Refusal> {
-        self.check_time(Family::of(expectation.service), now)?;
+        let family = Family::of(expectation.service);
+        if self.form.is_some() && family != Family::S3 {
+            return Err(Refusal::UnsupportedScheme(Scheme::PostForm));
+        }
+        self.check_time(family, now)?;
         let faults = self.scope_faults(expectation);
         match faults.is_empty() {
             true => Ok(ScopedRequest(self)),
@@ -115,6 +133,9 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         let signed = self.authorization.date;
         let age = now.saturating_sub(signed.unix());
         let ahead = if family == Family::S3 { SKEW } else { SKEW_AHEAD_QUERY };
+        if let Some(form) = &self.form {
+            form.check_expiration(now)?;
+        }
         match self.authorization.expires {
             None if age > SKEW => Err(Refusal::Skewed { signed, now, tolerance: SKEW }),
             None if age < -ahead => Err(Refusal::Skewed { signed, now, tolerance: ahead }),
@@ -177,8 +198,16 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         String::from_utf8_lossy(text.as_bytes()).into_owned()
     }
 
+    /// What a form signs: its policy, as it stands there in base64. A form has no canonical request.
+    pub fn policy(&self) -> Option<&'a str> {
+        self.form.as_ref().map(|form| form.policy_text())
+    }
+
     fn canonical_parts(&self, path_style: PathStyle) -> Result<CanonicalParts<'_, 'a>, Refusal> {
-        let Self { head, target, authorization, .. } = self;
+        let Self { head, target, authorization, form, .. } = self;
+        if form.is_some() {
+            return Err(Refusal::UnsupportedScheme(Scheme::PostForm));
+        }
         if path_style == PathStyle::Normalized && climbs_above_root(target.path.raw) {
             return Err(Refusal::MalformedTarget(TargetFault::AboveRoot));
         }
@@ -212,17 +241,30 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
     }
 }
 
+/// The target, whose authority is the Host header's if it has one.
+fn read_target<'a>(head: &RequestHead<'a>, named: &NamedHeaders<'a>) -> Result<Target<'a>, Refusal> {
+    let target = Target::parse(head.target()).map_err(Refusal::MalformedTarget)?;
+    if target.authority.is_some_and(|authority| !is_same_authority(named.host, authority)) {
+        return Err(Refusal::MalformedTarget(TargetFault::AuthorityIsNotHost));
+    }
+    Ok(target)
+}
+
 /// A request signed for this verifier and for now, if it is signed at all.
 #[derive(Clone, Copy, Debug)]
 pub struct ScopedRequest<'r, 'a>(&'r SignedRequest<'r, 'a>);
 
 impl<'r, 'a> ScopedRequest<'r, 'a> {
-    /// Step 5: hashes the canonical request.
+    /// Step 5: hashes the canonical request. A form has its policy in its place, and has to be what that demands.
     ///
     /// # Errors
     /// If the signature does not cover all it must, or the body is needed.
     pub fn string_to_sign(&self, body: Body<'a>) -> Result<StringToSign<'r, 'a>, StringToSignError> {
         let request = self.0;
+        if let Some(form) = &request.form {
+            let (policy, verified) = (form.policy_text(), form.check_conditions()?);
+            return Ok(StringToSign::of_form(&request.authorization, policy, verified));
+        }
         let family = Family::of(request.scope().service());
         let mut sink = HashSink::default();
         let coverage = request.canonical_parts(PathStyle::of(family))?.put_to(&mut sink);

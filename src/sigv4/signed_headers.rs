@@ -23,10 +23,15 @@ impl<'a> SignedHeaders<'a> {
         Self { raw, is_escaped: memchr(b'%', raw).is_some() }
     }
 
+    /// No headers at all, as with a form.
+    pub(super) fn none() -> Self {
+        Self::plain(b"")
+    }
+
     /// The names, in the order listed.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { raw, is_escaped } = *self;
-        let mut rest = Some(raw);
+        let mut rest = (!raw.is_empty()).then_some(raw);
         std::iter::from_fn(move || {
             let text = rest?;
             let separator = if is_escaped { next_separator(text) } else { find_byte(text, b';').map(|at| (at, 1)) };

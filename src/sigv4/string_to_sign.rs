@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::authorization::{ALGORITHM, Authorization, Carrier};
+use super::form::VerifiedForm;
 use super::hex::{self, Digits};
 use super::key::PreparedSigningKey;
 use super::payload::{Body, Payload, PayloadStatus};
@@ -35,10 +36,18 @@ impl From<Refusal> for StringToSignError {
 /// What the client has signed, if it has: step 6 gets the key for its scope.
 pub struct StringToSign<'r, 'a> {
     authorization: &'r Authorization<'a>,
-    hash: [u8; 32],
+    message: Message<'a>,
     status: PayloadStatus,
     /// A hash that the body must have, and the body. Compared last: a body is not hashed for a forged request.
     claimed: Option<(Digits<'a>, Body<'a>)>,
+}
+
+/// What was signed.
+enum Message<'a> {
+    /// The text over a canonical request with this SHA-256.
+    CanonicalRequest([u8; 32]),
+    /// The policy of a form, and what it says of the file.
+    Policy(&'a str, VerifiedForm),
 }
 
 impl<'r, 'a> StringToSign<'r, 'a> {
@@ -48,7 +57,14 @@ impl<'r, 'a> StringToSign<'r, 'a> {
         payload: &Payload<'a>,
         body: Body<'a>,
     ) -> Self {
-        Self { authorization, hash, status: payload.status, claimed: payload.claimed.map(|hash| (hash, body)) }
+        let (message, claimed) = (Message::CanonicalRequest(hash), payload.claimed.map(|hash| (hash, body)));
+        Self { authorization, message, status: payload.status, claimed }
+    }
+
+    /// A form whose fields are what its policy demands.
+    pub(super) fn of_form(authorization: &'r Authorization<'a>, policy: &'a str, form: VerifiedForm) -> Self {
+        let message = Message::Policy(policy, form);
+        Self { authorization, message, status: PayloadStatus::Unsigned, claimed: None }
     }
 
     /// The id whose signing key is needed.
@@ -66,13 +82,25 @@ impl<'r, 'a> StringToSign<'r, 'a> {
     /// # Errors
     /// If the signature is another, or it is right and the body is not the one it was made for.
     pub fn verify(&self, key: &PreparedSigningKey) -> Result<Verified<'a>, Refusal> {
-        let text = StringToSignText::new(&self.authorization.date, &self.authorization.scope, &self.hash);
-        let expected = key.sign(text.as_bytes());
-        if !is_same(&hex::encode(&expected), self.authorization.signature.as_bytes()) {
+        if !is_same(&hex::encode(&self.expected(key)), self.authorization.signature.as_bytes()) {
             return Err(self.does_not_match());
         }
         self.check_body()?;
-        Ok(Verified { authorization: *self.authorization, payload: self.status })
+        let form = match &self.message {
+            Message::CanonicalRequest(_) => None,
+            Message::Policy(_, form) => Some(Box::new(form.clone())),
+        };
+        Ok(Verified { authorization: *self.authorization, payload: self.status, form })
+    }
+
+    fn expected(&self, key: &PreparedSigningKey) -> [u8; 32] {
+        match &self.message {
+            Message::CanonicalRequest(hash) => {
+                let text = StringToSignText::new(&self.authorization.date, &self.authorization.scope, hash);
+                key.sign(text.as_bytes())
+            }
+            Message::Policy(policy, _) => key.sign(policy.as_bytes()),
+        }
     }
 
     #[cold]
@@ -144,6 +172,7 @@ impl StringToSignText {
 pub struct Verified<'a> {
     authorization: Authorization<'a>,
     payload: PayloadStatus,
+    form: Option<Box<VerifiedForm>>,
 }
 
 impl<'a> Verified<'a> {
@@ -165,6 +194,11 @@ impl<'a> Verified<'a> {
     /// What the signature says about the body.
     pub fn payload(&self) -> PayloadStatus {
         self.payload
+    }
+
+    /// What the policy of a form says, if the credentials stood in one.
+    pub fn form(&self) -> Option<&VerifiedForm> {
+        self.form.as_deref()
     }
 
     /// Where the credentials stood.

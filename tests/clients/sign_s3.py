@@ -18,6 +18,20 @@ s3 = boto3.client(
 if kind == "presigned":
     url = urlsplit(s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "a key/+ü"}, ExpiresIn=600))
     call = {"method": "GET", "target": f"{url.path}?{url.query}", "headers": [["Host", url.netloc]]}
+elif kind == "form":
+    post = s3.generate_presigned_post(
+        "b",
+        "up/${filename}",
+        Fields={"acl": "private"},
+        Conditions=[{"acl": "private"}, ["content-length-range", 1, 100]],
+        ExpiresIn=600,
+    )
+    call = {
+        "method": "POST",
+        "target": "/b",
+        "headers": [["Host", "s3.example.test:8080"], ["Content-Type", "multipart/form-data; boundary=b"]],
+        "form": {"fields": list(post["fields"].items()), "file_name": "a.txt"},
+    }
 else:
     caught = []
 

@@ -9,7 +9,10 @@ use hyper_util::rt::TokioExecutor;
 use rederive::rpc::v1::verifier_client::VerifierClient;
 use rederive::rpc::v1::verify_request::{Payload as Body, RequestHead};
 use rederive::rpc::v1::verify_response::Decision;
-use rederive::rpc::v1::{Expect, Header, Payload, PrincipalSource, RequestFields, VerifyRequest, VerifyResponse};
+use rederive::rpc::v1::{
+    ContentLengthRange, Element, Expect, FormField, Header, Payload, PostForm, PrincipalSource, RequestFields,
+    VerifiedForm, VerifyRequest, VerifyResponse,
+};
 use tonic::{Code, Status};
 
 use super::support::{config, file, rpc};
@@ -29,6 +32,7 @@ fn request(service: &str) -> VerifyRequest {
         })),
         payload: None,
         expect: Some(Expect { service: service.into(), region: None }),
+        ..VerifyRequest::default()
     }
 }
 
@@ -66,6 +70,7 @@ async fn the_call_arrives_as_it_was_sent() {
         request_head: Some(RequestHead::Head(raw.as_slice().into())),
         payload: Some(Body::Body("".into())),
         expect: Some(Expect { service: "s3".into(), region: Some("eu-1".into()) }),
+        ..VerifyRequest::default()
     };
     verify(served.address, sent.clone()).await.expect("decided");
     let asked = authority.last();
@@ -82,6 +87,21 @@ async fn refused() {
     let answer = verify(served.address, request("refuse")).await.expect("decided");
     let Some(Decision::Refuse(refuse)) = answer.decision else { panic!("{answer:?}") };
     assert_eq!((refuse.code.as_str(), refuse.http_status), ("SignatureDoesNotMatch", 403));
+    assert_eq!(refuse.elements, [Element { name: "Region".into(), value: "eu-1".into() }]);
+}
+
+#[tokio::test]
+async fn forms() {
+    let (served, authority) = rpc(&config("")).await;
+    let field = |name: &str, value: &str| FormField { name: name.into(), value: value.into() };
+    let form = PostForm { fields: vec![field("key", "k")], bucket: Some("b".into()), ..PostForm::default() };
+    let answer = verify(served.address, VerifyRequest { form: Some(form), ..request("form") }).await.expect("decided");
+    let fields = "Fields([(\"key\", \"k\")], FormFile { name: None, size: None })";
+    assert_eq!(authority.last().form, Some(format!("PostForm {{ content: {fields}, bucket: Some(\"b\") }}")));
+    let Some(Decision::Accept(accept)) = answer.decision else { panic!("{answer:?}") };
+    let range = Some(ContentLengthRange { least: 1, most: 5 });
+    let expected = VerifiedForm { bucket: "b".into(), key: "up/a".into(), content_length_range: range };
+    assert_eq!(accept.form, Some(expected));
 }
 
 #[tokio::test]

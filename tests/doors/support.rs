@@ -12,10 +12,10 @@ use hyper_util::rt::TokioIo;
 use rederive::config::Config;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor,
-    Verifier, VerifyCall,
+    Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, Refused,
+    RpcDoor, Verifier, VerifyCall,
 };
-use rederive::sigv4::{Body, PayloadStatus, RequestHead};
+use rederive::sigv4::{Body, PayloadStatus, RequestHead, VerifiedForm};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -29,6 +29,8 @@ pub struct Asked {
     pub body: Option<Vec<u8>>,
     pub payload_sha256: Option<[u8; 32]>,
     pub region: Option<String>,
+    /// The form, as its Debug has it.
+    pub form: Option<String>,
 }
 
 /// Answers by the name of the expected service.
@@ -56,13 +58,19 @@ impl Verifier for MadeUp {
             body: if let Body::Bytes(bytes) = call.body { Some(bytes.to_vec()) } else { None },
             payload_sha256: if let Body::Sha256(hash) = call.body { Some(hash) } else { None },
             region: call.expect_region.map(str::to_owned),
+            form: call.form.as_ref().map(|form| format!("{form:?}")),
         });
         match call.expect_service {
-            "refuse" => Decision::Refuse {
+            "refuse" => Decision::Refuse(Refused {
                 code: "SignatureDoesNotMatch".into(),
                 message: "It does not match.".into(),
                 http_status: 403,
-            },
+                elements: vec![("Region", "eu-1".into())],
+            }),
+            "form" => Decision::Accept(Box::new(Accepted {
+                form: Some(VerifiedForm { bucket: "b".into(), key: "up/a".into(), content_length_range: Some((1, 5)) }),
+                ..accepted()
+            })),
             "unavailable" => Decision::Unavailable { reason: "the HSM does not answer".into(), retry_after_ms: 1500 },
             "malformed" => Decision::Malformed(Malformed::new("body_required", "body", "give the body or its hash")),
             "panic" => panic!("as asked"),
@@ -102,6 +110,7 @@ fn accepted() -> Accepted {
         credential_scope: "20261121/local/s3/aws4_request".into(),
         signed_headers: vec!["host".into(), "x-amz-date".into()],
         payload: PayloadStatus::Checked,
+        form: None,
         valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
         deny_list_as_of: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_261_500),
         waited_for_hsm: true,

@@ -56,9 +56,71 @@ async fn refused() {
     let answer = verify(&served, &call("refuse")).await;
     assert_eq!(answer.status, 200);
     let expected = json!({
-        "decision": "refuse", "code": "SignatureDoesNotMatch", "message": "It does not match.", "http_status": 403
+        "decision": "refuse", "code": "SignatureDoesNotMatch", "message": "It does not match.", "http_status": 403,
+        "elements": [["Region", "eu-1"]]
     });
     assert_eq!(told(&answer), expected);
+}
+
+#[tokio::test]
+async fn forms() {
+    let (served, authority) = rpc(&config("")).await;
+    let posted = |target: &str| {
+        let mut call = call("s3");
+        call["method"] = json!("POST");
+        call["target"] = json!(target);
+        call["headers"] = json!([["Content-Type", "multipart/form-data; boundary=b"]]);
+        call
+    };
+    let form =
+        json!({"fields": [["key", "up/a"], ["Policy", "e30="]], "file_name": "a", "file_size": 7, "bucket": "c"});
+    let mut sent = posted("/");
+    sent["form"] = form.clone();
+    assert_eq!(verify(&served, &sent).await.status, 200);
+    let fields = "Fields([(\"key\", \"up/a\"), (\"Policy\", \"e30=\")], FormFile { name: Some(\"a\"), size: Some(7) })";
+    assert_eq!(authority.last().form, Some(format!("PostForm {{ content: {fields}, bucket: Some(\"c\") }}")));
+
+    // A body is the form where the credentials can stand nowhere else.
+    let mut sent = posted("/b");
+    sent["body"] = json!(STANDARD.encode("--b"));
+    assert_eq!(verify(&served, &sent).await.status, 200);
+    let body = |bucket: &str| Some(format!("PostForm {{ content: Body([45, 45, 98]), bucket: {bucket} }}"));
+    assert_eq!(authority.last().form, body("None"));
+    sent["form"] = json!({"bucket": "c"});
+    assert_eq!(verify(&served, &sent).await.status, 200);
+    assert_eq!(authority.last().form, body("Some(\"c\")"));
+    sent.as_object_mut().expect("an object").remove("form");
+    sent["expect"]["service"] = json!("iam");
+    assert_eq!(verify(&served, &sent).await.status, 200);
+    assert_eq!(authority.last().form, None, "no form outside S3");
+    sent["expect"]["service"] = json!("s3");
+    sent["headers"].as_array_mut().expect("headers").push(json!(["Authorization", "AWS4-HMAC-SHA256 x"]));
+    assert_eq!(verify(&served, &sent).await.status, 200);
+    assert_eq!(authority.last().form, None, "the head has credentials");
+
+    let asked = authority.times();
+    let with = |mut call: Value, changes: &[(&str, Value)]| {
+        changes.iter().for_each(|(key, value)| call[*key] = value.clone());
+        call
+    };
+    for (sent, error, at) in [
+        (posted("/b"), "body_required", "body"),
+        (with(posted("/b"), &[("payload_sha256", json!("ab".repeat(32)))]), "body_required", "body"),
+        (with(posted("/b"), &[("form", json!({}))]), "body_required", "body"),
+        (with(posted("/b"), &[("form", form.clone()), ("body", json!("YQ=="))]), "conflicting_fields", "form.fields"),
+        (with(posted("/"), &[("body", json!("YQ=="))]), "missing_field", "form.bucket"),
+        (with(posted("/b"), &[("form", json!({"file": "a"}))]), "bad_json", "form.file"),
+        (with(posted("/b"), &[("form", json!({"file_size": -1}))]), "bad_json", "form.file_size"),
+    ] {
+        let answer = verify(&served, &sent).await;
+        let told = told(&answer);
+        assert_eq!((answer.status, &told["error"], &told["at"]), (400, &json!(error), &json!(at)), "{sent} {told}");
+    }
+    assert_eq!(authority.times(), asked);
+
+    let accepted = told(&verify(&served, &call("form")).await);
+    let expected = json!({"bucket": "b", "key": "up/a", "content_length_range": [1, 5]});
+    assert_eq!(accepted["form"], expected);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //!
 //! No text tells what the right signature would have been.
 
+mod form;
 mod query;
 mod s3;
 

@@ -33,6 +33,8 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
             incomplete(format!("X-Amz-Expires must be a number of seconds from 1 to 604800. Got '{got}'."))
         }
         Refusal::MalformedTarget(fault) => malformed_target(*fault),
+        // Only S3 takes forms; a request for another service never comes so far.
+        Refusal::Form(_) => unsupported(&Scheme::PostForm),
         Refusal::UnknownAccessKeyId(_)
         | Refusal::InactiveKey(_)
         | Refusal::TemporaryKeyNotSupported(_)
@@ -102,7 +104,7 @@ fn missing_parts(carrier: Carrier, parts: &[&str]) -> Outside {
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".to_owned()
         }
         (Carrier::Header, part) => format!("Authorization header requires '{part}' parameter."),
-        (Carrier::Query, part) => format!("AWS query-string parameters must include '{part}'."),
+        (Carrier::Query | Carrier::Form, part) => format!("AWS query-string parameters must include '{part}'."),
     };
     incomplete(parts.iter().map(sentence).collect::<Vec<_>>().join(" "))
 }

@@ -6,7 +6,7 @@ use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeF
 use super::super::scope::ScopePart;
 use super::super::target::TargetFault;
 use super::super::time::{AmzDate, UnixSeconds};
-use super::Outside;
+use super::{Outside, form};
 
 pub(super) fn outside(refusal: &Refusal) -> Outside {
     match refusal {
@@ -34,11 +34,12 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
         }
         Refusal::SignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
         Refusal::MalformedDate { carrier: Carrier::Header, .. } => access_denied(NEEDS_DATE),
-        Refusal::MalformedDate { carrier: Carrier::Query, .. } => {
+        Refusal::MalformedDate { carrier: Carrier::Query | Carrier::Form, .. } => {
             query_parameters("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
         }
         Refusal::MalformedExpires { got } => malformed_expires(got),
         Refusal::MalformedTarget(fault) => malformed_target(*fault),
+        Refusal::Form(fault) => form::outside(fault),
         Refusal::UnknownAccessKeyId(id) | Refusal::InactiveKey(id) | Refusal::TemporaryKeyNotSupported(id) => {
             unknown_key(id)
         }
@@ -84,7 +85,9 @@ fn malformed(carrier: Carrier, text: &str) -> Outside {
         Carrier::Header => {
             Outside::new("AuthorizationHeaderMalformed", 400, format!("The authorization header is malformed; {text}"))
         }
-        Carrier::Query => query_parameters(format!("Error parsing the X-Amz-Credential parameter; {text}")),
+        Carrier::Query | Carrier::Form => {
+            query_parameters(format!("Error parsing the X-Amz-Credential parameter; {text}"))
+        }
     }
 }
 
@@ -105,7 +108,7 @@ fn unknown_key(id: &str) -> Outside {
 
 fn unsupported(scheme: &Scheme) -> Outside {
     match scheme {
-        Scheme::V4a(Carrier::Query) | Scheme::Other(Carrier::Query, _) => {
+        Scheme::V4a(Carrier::Query | Carrier::Form) | Scheme::Other(Carrier::Query | Carrier::Form, _) => {
             query_parameters("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\"")
         }
         Scheme::V4a(Carrier::Header)
@@ -142,6 +145,7 @@ fn missing_parts(carrier: Carrier, parts: &[&str]) -> Outside {
              X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters. Missing: {}.",
             parts.join(", ")
         )),
+        Carrier::Form => form::missing_field(parts.first().copied().unwrap_or_default()),
     }
 }
 
