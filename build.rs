@@ -3,6 +3,11 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = protox::compile(["proto/rederive/v1/verifier.proto"], ["proto"])?;
-    tonic_prost_build::configure().build_transport(false).bytes(".rederive.v1").compile_fds(files)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .bytes(".rederive.v1")
+        // Few acceptances have one, and it would make room for itself in all of them.
+        .boxed(".rederive.v1.Accept.form")
+        .compile_fds(files)?;
     Ok(())
 }

@@ -130,7 +130,7 @@ fn accept(accepted: Accepted) -> v1::Accept {
         },
         valid_until: Some(accepted.valid_until.into()),
         deny_list_as_of: Some(accepted.deny_list_as_of.into()),
-        form: accepted.form.map(verified_form),
+        form: accepted.form.map(verified_form).map(Box::new),
     }
 }
 

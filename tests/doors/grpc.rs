@@ -101,7 +101,7 @@ async fn forms() {
     let Some(Decision::Accept(accept)) = answer.decision else { panic!("{answer:?}") };
     let range = Some(ContentLengthRange { least: 1, most: 5 });
     let expected = VerifiedForm { bucket: "b".into(), key: "up/a".into(), content_length_range: range };
-    assert_eq!(accept.form, Some(expected));
+    assert_eq!(accept.form, Some(Box::new(expected)));
 }
 
 #[tokio::test]
