@@ -25,11 +25,15 @@ struct Signed {
     body: Vec<u8>,
 }
 
-fn signed(raw: &[u8], service: &str, status: PayloadStatus) -> Signed {
+fn signed(raw: &[u8], service: &str, status: PayloadStatus, omits_token: bool) -> Signed {
     let (head, body) = RequestHead::parse(raw, &Limits::default()).expect("it was accepted");
     let body = &raw[body..];
     let request = SignedRequest::parse(&head).expect("it was accepted");
-    let canonical = request.canonical_request(Family::of(service), Body::Bytes(body)).expect("it was accepted");
+    let (family, body_bytes) = (Family::of(service), Body::Bytes(body));
+    let canonical = match request.canonical_request_without_token(family, body_bytes).expect("it was accepted") {
+        Some(canonical) if omits_token => canonical,
+        _ => request.canonical_request(family, body_bytes).expect("it was accepted"),
+    };
     let text = String::from_utf8_lossy(raw);
     let signature = text.split("Signature=").nth(1).expect("it was accepted").chars().take(64).collect();
     Signed {
@@ -50,7 +54,9 @@ struct Tally {
 
 fn flip_every_bit(case: &str, raw: &[u8], verifier: Verifier<'_>) -> Tally {
     let Verdict::Accepted(status) = verifier.verify(raw) else { panic!("{case} is not accepted to begin with") };
-    let original = signed(raw, verifier.service, status);
+    // Where the session token was added after signing, nothing in it is signed: it is the key that depends on it.
+    let omits_token = case.contains("post-sts-header-after");
+    let original = signed(raw, verifier.service, status, omits_token);
     let (_, body) = RequestHead::parse(raw, &Limits::default()).expect("it was accepted");
     let mut tally = Tally::default();
     let mut flipped = raw.to_vec();
@@ -58,7 +64,7 @@ fn flip_every_bit(case: &str, raw: &[u8], verifier: Verifier<'_>) -> Tally {
         flipped[bit / 8] ^= 1 << (bit % 8);
         if let Verdict::Accepted(status) = verifier.verify(&flipped) {
             assert_eq!(
-                signed(&flipped, verifier.service, status),
+                signed(&flipped, verifier.service, status, omits_token),
                 original,
                 "{case}: bit {bit} changes what is signed"
             );
@@ -92,7 +98,7 @@ fn published_vectors() {
             }
         }
     }
-    assert!(run >= 62, "{run} vectors were accepted");
+    assert!(run >= 63, "{run} vectors were accepted");
 }
 
 #[derive(Deserialize)]

@@ -86,6 +86,11 @@ impl<'a> QueryCredentials<'a> {
     }
 }
 
+/// Whether a parameter is the session token, by its name.
+pub(super) fn is_token(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"X-Amz-Security-Token")
+}
+
 impl<'a> Parts<'a> {
     pub fn get(&self, part: Part) -> Option<&'a [u8]> {
         self.0[part as usize]

@@ -8,10 +8,11 @@ use super::form::{PostForm, SignedForm};
 use super::head::RequestHead;
 use super::headers::NamedHeaders;
 use super::payload::{Body, ContentSha256, Payload};
+use super::presigned::is_token;
 use super::refusal::{Refusal, ScopeFault};
 use super::scope::{CredentialScope, Family};
 use super::sink::HashSink;
-use super::string_to_sign::{SKEW, StringToSign, StringToSignError, StringToSignText};
+use super::string_to_sign::{Hashes, SKEW, StringToSign, StringToSignError, StringToSignText};
 use super::target::{Target, TargetFault};
 use super::time::{AmzDate, UnixSeconds};
 
@@ -198,6 +199,32 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         String::from_utf8_lossy(text.as_bytes()).into_owned()
     }
 
+    /// The canonical request of a signer that puts the session token into the query after signing, as AWS documents for
+    /// services other than S3; `None` if it could not be one. For people.
+    ///
+    /// # Errors
+    /// As [`Self::canonical_request`].
+    pub fn canonical_request_without_token(
+        &self,
+        family: Family,
+        body: Body<'_>,
+    ) -> Result<Option<CanonicalRequest>, StringToSignError> {
+        let Some(target) = self.target_without_token(family) else { return Ok(None) };
+        let (mut text, parts) = (Vec::new(), self.canonical_parts(PathStyle::of(family))?);
+        let coverage = CanonicalParts { target: &target, ..parts }.put_to(&mut text);
+        self.payload(family, &coverage, body)?.put_to(&mut text);
+        Ok(Some(CanonicalRequest::new(text)))
+    }
+
+    /// The target as it was before a session token was put into its query. S3 signs the token, always.
+    fn target_without_token(&self, family: Family) -> Option<Target<'a>> {
+        let token = self.authorization.session_token?;
+        match (family, token.carrier) {
+            (Family::S3, _) | (Family::Query, Carrier::Header | Carrier::Form) => None,
+            (Family::Query, Carrier::Query) => Some(self.target.without(is_token)),
+        }
+    }
+
     /// What a form signs: its policy, as it stands there in base64. A form has no canonical request.
     pub fn policy(&self) -> Option<&'a str> {
         self.form.as_ref().map(|form| form.policy_text())
@@ -212,6 +239,15 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
             return Err(Refusal::MalformedTarget(TargetFault::AboveRoot));
         }
         Ok(CanonicalParts { head, target, path_style, signed_headers: authorization.signed_headers })
+    }
+
+    /// The hash of the canonical request with another target, for a service other than S3.
+    #[cold]
+    fn hash_of(&self, target: &Target<'a>, payload: &Payload<'a>) -> Result<[u8; 32], Refusal> {
+        let (mut sink, parts) = (HashSink::default(), self.canonical_parts(PathStyle::Normalized)?);
+        CanonicalParts { target, ..parts }.put_to(&mut sink);
+        payload.put_to(&mut sink);
+        Ok(sink.finish())
     }
 
     fn payload(&self, family: Family, coverage: &Coverage, body: Body<'_>) -> Result<Payload<'a>, StringToSignError> {
@@ -271,6 +307,8 @@ impl<'r, 'a> ScopedRequest<'r, 'a> {
         request.check_coverage(&coverage)?;
         let payload = request.payload(family, &coverage, body)?;
         payload.put_to(&mut sink);
-        Ok(StringToSign::new(&request.authorization, sink.finish(), &payload, body))
+        let without_token = request.target_without_token(family).map(|target| request.hash_of(&target, &payload));
+        let hashes = Hashes { canonical_request: sink.finish(), without_token: without_token.transpose()? };
+        Ok(StringToSign::new(&request.authorization, hashes, &payload, body))
     }
 }

@@ -42,10 +42,18 @@ pub struct StringToSign<'r, 'a> {
     claimed: Option<(Digits<'a>, Body<'a>)>,
 }
 
+/// SHA-256 of the canonical request.
+pub(super) struct Hashes {
+    /// As S3 has it, and most services.
+    pub canonical_request: [u8; 32],
+    /// Without the session token in the query, where a signer may have put it there after signing.
+    pub without_token: Option<[u8; 32]>,
+}
+
 /// What was signed.
 enum Message<'a> {
-    /// The text over a canonical request with this SHA-256.
-    CanonicalRequest([u8; 32]),
+    /// The text over the canonical request.
+    CanonicalRequest(Hashes),
     /// The policy of a form, and what it says of the file.
     Policy(&'a str, VerifiedForm),
 }
@@ -53,11 +61,11 @@ enum Message<'a> {
 impl<'r, 'a> StringToSign<'r, 'a> {
     pub(super) fn new(
         authorization: &'r Authorization<'a>,
-        hash: [u8; 32],
+        hashes: Hashes,
         payload: &Payload<'a>,
         body: Body<'a>,
     ) -> Self {
-        let (message, claimed) = (Message::CanonicalRequest(hash), payload.claimed.map(|hash| (hash, body)));
+        let (message, claimed) = (Message::CanonicalRequest(hashes), payload.claimed.map(|hash| (hash, body)));
         Self { authorization, message, status: payload.status, claimed }
     }
 
@@ -82,7 +90,7 @@ impl<'r, 'a> StringToSign<'r, 'a> {
     /// # Errors
     /// If the signature is another, or it is right and the body is not the one it was made for.
     pub fn verify(&self, key: &PreparedSigningKey) -> Result<Verified<'a>, Refusal> {
-        if !is_same(&hex::encode(&self.expected(key)), self.authorization.signature.as_bytes()) {
+        if !self.is_signed_with(key) {
             return Err(self.does_not_match());
         }
         self.check_body()?;
@@ -93,13 +101,15 @@ impl<'r, 'a> StringToSign<'r, 'a> {
         Ok(Verified { authorization: *self.authorization, payload: self.status, form })
     }
 
-    fn expected(&self, key: &PreparedSigningKey) -> [u8; 32] {
+    fn is_signed_with(&self, key: &PreparedSigningKey) -> bool {
+        let Authorization { date, scope, signature, .. } = self.authorization;
+        let is_mac_of = |message: &[u8]| is_same(&hex::encode(&key.sign(message)), signature.as_bytes());
+        let signs = |hash| is_mac_of(StringToSignText::new(date, scope, hash).as_bytes());
         match &self.message {
-            Message::CanonicalRequest(hash) => {
-                let text = StringToSignText::new(&self.authorization.date, &self.authorization.scope, hash);
-                key.sign(text.as_bytes())
+            Message::CanonicalRequest(Hashes { canonical_request, without_token }) => {
+                signs(canonical_request) || without_token.as_ref().is_some_and(signs)
             }
-            Message::Policy(policy, _) => key.sign(policy.as_bytes()),
+            Message::Policy(policy, _) => is_mac_of(policy.as_bytes()),
         }
     }
 

@@ -71,6 +71,15 @@ impl<'a> Target<'a> {
     }
 }
 
+impl Target<'_> {
+    /// The same without the parameters of certain names.
+    pub fn without(&self, is_named: impl Fn(&[u8]) -> bool) -> Self {
+        let mut target = self.clone();
+        target.parameters.retain(|parameter| !is_named(&parameter.name.decoded(Place::Query)));
+        target
+    }
+}
+
 /// The authority of `http://authority/…`, and what follows it.
 pub(crate) fn split_authority(target: &[u8]) -> (Option<&[u8]>, &[u8]) {
     if target.starts_with(b"/") {
