@@ -86,7 +86,7 @@ fn forms_that_clients_posted_are_accepted() {
         assert_eq!((verified.bucket.as_str(), &verified.key), ("labbucket", &posted.key), "{case}");
         assert_eq!(verified.content_length_range, None, "{case}: the size is known");
         let secret = Some(posted.secret.as_bytes());
-        let options = ExplainOptions { secret, at: unix(&posted.now), service: None, region: None };
+        let options = ExplainOptions { secret, at: unix(&posted.now), ..ExplainOptions::default() };
         let explanation = explain(&raw, &options);
         assert_eq!(explanation.decision, Decision::Accept, "{case}: {explanation:?}");
         let another = explain(&raw, &ExplainOptions { secret: Some(b"another"), ..options });

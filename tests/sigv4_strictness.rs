@@ -23,7 +23,7 @@ struct Case {
 impl Case {
     fn options(&self, now: &str) -> ExplainOptions<'_> {
         let (service, region) = (Some(self.service.as_str()), Some("local"));
-        ExplainOptions { secret: Some(SECRET), at: unix(now), service, region }
+        ExplainOptions { secret: Some(SECRET), at: unix(now), service, region, ..ExplainOptions::default() }
     }
 }
 

@@ -61,6 +61,8 @@ fn documented(given: &Given<'_, '_>) -> Option<Vec<u8>> {
     let header = given.header("x-amz-content-sha256");
     let is_signed = given.is_signed(b"x-amz-content-sha256");
     match (given.family, given.carrier) {
+        // A form has no canonical request.
+        (_, Carrier::Form) => None,
         (_, Carrier::Query) if given.content_sha256.is_some() => given.content_sha256.map(<[u8]>::to_vec),
         (Family::S3, Carrier::Header) => header.map(<[u8]>::to_vec),
         (Family::S3, Carrier::Query) if is_signed => header.map(<[u8]>::to_vec),
@@ -70,7 +72,7 @@ fn documented(given: &Given<'_, '_>) -> Option<Vec<u8>> {
             (Body::Bytes(body), _) => Some(sha256(body)),
             (Body::Sha256(hash), _) => Some(hex(&hash)),
             (Body::Absent, Carrier::Query) => Some(sha256(b"")),
-            (Body::Absent, Carrier::Header) => None,
+            (Body::Absent, Carrier::Header | Carrier::Form) => None,
         },
     }
 }

@@ -105,7 +105,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// A form's credentials stand in its fields alone: none may be in the head.
-    pub fn find_none(named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<(), Refusal> {
+    pub(super) fn find_none(named: &NamedHeaders<'a>, target: &Target<'a>) -> Result<(), Refusal> {
         match (named.authorization, QueryCredentials::find(target)?) {
             (None, QueryCredentials::None) => Ok(()),
             (Some(_), _) | (_, QueryCredentials::V4(_) | QueryCredentials::V2 | QueryCredentials::Several) => {
@@ -115,7 +115,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// The fields of a form with a POST policy, which is good until `expiration`, for 7 days at most.
-    pub fn from_form(fields: &Fields<'a>, expiration: AmzDate) -> Result<Self, Refusal> {
+    pub(super) fn from_form(fields: &Fields<'a>, expiration: AmzDate) -> Result<Self, Refusal> {
         let carrier = Carrier::Form;
         if fields.get("AWSAccessKeyId").is_some() || fields.get("signature").is_some() {
             return Err(match fields.get(FORM_PARTS[1]).or(fields.get(FORM_PARTS[3])) {
