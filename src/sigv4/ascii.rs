@@ -1,4 +1,8 @@
 //! Classes of ASCII characters, and names compared without regard to case.
+//!
+//! What every verification does to every byte of a head is done to sixteen at a time.
+
+use wide::u8x16;
 
 /// For each byte, whether it belongs to a class of characters.
 pub(super) type Table = [bool; 256];
@@ -24,76 +28,68 @@ pub(super) fn run_length(text: &[u8], table: &Table) -> usize {
     text.iter().position(|byte| !table[usize::from(*byte)]).unwrap_or(text.len())
 }
 
-/// Whether all are letters, digits and hyphens. For at least eight bytes; shorter texts are not looked at, and `false`.
-#[inline]
-pub(super) fn is_plain_name(text: &[u8]) -> bool {
-    match text.len() {
-        8..16 => has_plain_ends::<8>(text),
-        16..=32 => has_plain_ends::<16>(text),
-        _ => false,
-    }
-}
-
-/// Of a text of `N` to `2 * N` bytes. Without a branch, a compiler makes a few vector instructions of it.
-#[inline]
-fn has_plain_ends<const N: usize>(text: &[u8]) -> bool {
-    let is_plain =
-        |byte: &u8| ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10) | (*byte == b'-');
-    let all = |end: &[u8; N]| end.iter().fold(true, |all, byte| all & is_plain(byte));
-    text.first_chunk().is_some_and(all) && text.last_chunk().is_some_and(all)
-}
-
 /// Whether `text` is made of the table's characters alone.
 pub(super) fn is_all(text: &[u8], table: &Table) -> bool {
     run_length(text, table) == text.len()
 }
 
-/// The first byte at or after `at` that is below 0x0e: NUL, a tab, or part of a line break, among others.
+/// The first byte at or after `from` that is below 0x0e: NUL, a tab, or part of a line break, among others.
 #[inline]
-pub(super) fn find_control(text: &[u8], mut at: usize) -> Option<usize> {
-    const BOUND: u8 = 0x0e;
-    // A compiler makes a few vector instructions of this.
-    while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk::<32>())
-        && !block.iter().fold(false, |any, byte| any | (*byte < BOUND))
-    {
-        at += 32;
-    }
-    // The high bit of each byte below the bound. A byte after such a one may have it wrongly; the first is right.
-    find(text, at, |word| word.wrapping_sub(ONES * BOUND as u64) & !word, |byte| byte < BOUND)
+pub(super) fn find_control(text: &[u8], from: usize) -> Option<usize> {
+    const HIGHEST: u8 = 0x0d;
+    find(text, from, |block| at_most(block, HIGHEST), |byte| byte <= HIGHEST)
 }
 
-/// The first such byte: for texts so short that a call costs more than the looking.
+/// The first such byte at or after `from`.
 #[inline]
-pub(super) fn find_byte(text: &[u8], wanted: u8) -> Option<usize> {
-    let pattern = ONES * u64::from(wanted);
-    find(text, 0, |word| (word ^ pattern).wrapping_sub(ONES) & !(word ^ pattern), |byte| byte == wanted)
-}
-
-/// Eight bytes at a time. `in_word` sets the high bit of the first byte that is looked for, and of none before it.
-#[inline]
-fn find(text: &[u8], from: usize, in_word: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
-    let (words, rest) = text.get(from..)?.as_chunks();
-    for (place, word) in words.iter().enumerate() {
-        let found = in_word(u64::from_le_bytes(*word)) & HIGH;
-        if found != 0 {
-            return Some(from + 8 * place + (found.trailing_zeros() / 8) as usize);
-        }
-    }
-    rest.iter().position(|byte| is(*byte)).map(|found| text.len() - rest.len() + found)
+pub(super) fn find_byte(text: &[u8], from: usize, wanted: u8) -> Option<usize> {
+    find(text, from, |block| block.simd_eq(u8x16::splat(wanted)), |byte| byte == wanted)
 }
 
 /// Whether a byte is a blank or a control character.
 #[inline]
 pub(super) fn has_blank(text: &[u8]) -> bool {
-    // The high bit of each byte below 0x21, if there is one at all.
-    let low = |bytes: &[u8; 8]| {
-        let word = u64::from_le_bytes(*bytes);
-        word.wrapping_sub(ONES * 0x21) & !word & HIGH
+    find(text, 0, |block| at_most(block, b' '), |byte| byte <= b' ').is_some()
+}
+
+/// The first byte that is no letter, digit or hyphen: where nearly every name of a header ends.
+#[inline]
+pub(super) fn find_end_of_name(text: &[u8]) -> Option<usize> {
+    const OFFSET: u8 = b'a' - b'A';
+    let others = |block: u8x16| {
+        let letters = at_most((block | u8x16::splat(OFFSET)) - u8x16::splat(b'a'), b'z' - b'a');
+        let digits = at_most(block - u8x16::splat(b'0'), 9);
+        !(letters | digits | block.simd_eq(u8x16::splat(b'-')))
     };
-    match text.last_chunk() {
-        Some(end) => text.as_chunks().0.iter().fold(low(end), |all, word| all | low(word)) != 0,
-        None => text.iter().any(|byte| *byte <= b' '),
+    find(text, 0, others, |byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+}
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 16;
+
+/// Looks at blocks, of which the last may overlap the one before, or at single bytes where there is no block.
+#[inline]
+fn find(text: &[u8], from: usize, in_block: impl Fn(u8x16) -> u8x16, is: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut at = from;
+    while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk()) {
+        let found = in_block(u8x16::new(*block)).to_bitmask();
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
+        }
+        at += BLOCK;
     }
+    let Some(block) = text.last_chunk() else {
+        return text.get(from..)?.iter().position(|byte| is(*byte)).map(|found| from + found);
+    };
+    let start = text.len() - BLOCK;
+    let found = in_block(u8x16::new(*block)).to_bitmask() >> (at - start).min(BLOCK);
+    (found != 0).then(|| at + found.trailing_zeros() as usize)
+}
+
+/// Which bytes of a block are at most so high.
+#[inline]
+fn at_most(block: u8x16, highest: u8) -> u8x16 {
+    block.min(u8x16::splat(highest)).simd_eq(block)
 }
 
 /// Whether `lower` is `text` in lower case: by words, of which the last may overlap the one before.
@@ -166,26 +162,16 @@ mod tests {
     #[test]
     fn words_find_what_bytes_find() {
         each_byte_at_each_place(75, |text, place, byte| {
-            assert_eq!(find_byte(text, byte), Some(if byte == b'x' { 0 } else { place }), "{byte} at {place}");
+            assert_eq!(find_byte(text, 0, byte), Some(if byte == b'x' { 0 } else { place }), "{byte} at {place}");
             assert_eq!(find_control(text, 0), (byte < 0x0e).then_some(place), "{byte} at {place}");
+            let plain = byte.is_ascii_alphanumeric() || byte == b'-';
+            assert_eq!(find_end_of_name(text), (!plain).then_some(place), "{byte} at {place}");
             assert_eq!(has_blank(text), byte <= b' ', "{byte} at {place}");
             let mut lower = text.to_ascii_lowercase();
             assert!(is_lower_case_of(&lower, text), "{byte} at {place}");
             lower[place] ^= 1;
             assert!(!is_lower_case_of(&lower, text), "{byte} at {place}");
         });
-    }
-
-    #[test]
-    fn plain_names_are_told() {
-        for length in 8..=32 {
-            assert!(is_plain_name(&vec![b'x'; length]));
-            each_byte_at_each_place(length, |text, place, byte| {
-                let plain = byte.is_ascii_alphanumeric() || byte == b'-';
-                assert_eq!(is_plain_name(text), plain, "{byte} at {place} of {length}");
-            });
-        }
-        assert!(!is_plain_name(b"host") && !is_plain_name(&[b'x'; 33]), "these are for the table");
     }
 
     #[test]
@@ -207,8 +193,8 @@ mod tests {
         let text = b"0123\n\x7f\r\0\n\xff\x0e\n:";
         assert_eq!((find_control(text, 0), find_control(text, 5), find_control(text, 9)), (Some(4), Some(6), Some(11)));
         assert_eq!(
-            (find_byte(b"a:b:c:d:e", b':'), find_byte(b"abc", b':'), find_byte(b"", b':')),
-            (Some(1), None, None)
+            (find_byte(b"a:b:c:d:e", 2, b':'), find_byte(b"abc", 0, b':'), find_byte(b"", 0, b':')),
+            (Some(3), None, None)
         );
     }
 }

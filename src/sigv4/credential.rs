@@ -1,7 +1,5 @@
 //! The credential: `id/date/region/service/aws4_request`.
 
-use memchr::memchr;
-
 use super::ascii::{Table, find_byte, is_all, table};
 use super::authorization::Carrier;
 use super::refusal::{CredentialFault, Refusal, shown};
@@ -37,25 +35,25 @@ impl<'a> Credential<'a> {
 
 /// Exactly five parts. In a query the slashes may be escaped; no part has a character that needs an escape.
 fn split(text: &str, carrier: Carrier) -> Option<[&str; 5]> {
-    let mut parts = [""; 5];
-    let mut rest = text;
+    let (mut parts, mut start) = ([""; 5], 0);
     for part in &mut parts[..4] {
-        let (end, length) = find_slash(rest.as_bytes(), carrier)?;
-        (*part, rest) = (&rest[..end], &rest[end + length..]);
+        let (end, next) = find_slash(text.as_bytes(), start, carrier)?;
+        (*part, start) = (&text[start..end], next);
     }
-    parts[4] = rest;
-    find_slash(rest.as_bytes(), carrier).is_none().then_some(parts)
+    parts[4] = &text[start..];
+    find_slash(text.as_bytes(), start, carrier).is_none().then_some(parts)
 }
 
-/// Where the next slash is, and how long.
+/// Where the next slash is, and what comes after it.
 #[inline]
-fn find_slash(text: &[u8], carrier: Carrier) -> Option<(usize, usize)> {
-    let slash = find_byte(text, b'/').map(|at| (at, 1));
+fn find_slash(text: &[u8], from: usize, carrier: Carrier) -> Option<(usize, usize)> {
+    let slash = find_byte(text, from, b'/').map(|at| (at, at + 1));
     match carrier {
         Carrier::Header | Carrier::Form => return slash,
         Carrier::Query => {}
     }
-    let escaped = memchr(b'%', text).filter(|at| matches!(text[*at..], [_, b'2', b'F' | b'f', ..])).map(|at| (at, 3));
+    let is_escaped_slash = |at: &usize| matches!(text[*at..], [_, b'2', b'F' | b'f', ..]);
+    let escaped = find_byte(text, from, b'%').filter(is_escaped_slash).map(|at| (at, at + 3));
     slash.into_iter().chain(escaped).min()
 }
 

@@ -6,7 +6,7 @@ use memchr::{memchr, memchr_iter, memchr2, memrchr};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::ascii::{Table, find_byte, find_control, is_all, is_plain_name, table};
+use super::ascii::{Table, find_control, find_end_of_name, is_all, run_length, table};
 
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
@@ -227,11 +227,13 @@ fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
 /// Reads the header line at the start of `text`, together with the lines folded under it, and tells its length.
 #[inline]
 fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
-    let colon = find_byte(text, b':').unwrap_or(text.len());
-    let name = &text[..colon];
-    if !(is_plain_name(name) || is_token(name)) || colon == text.len() {
+    let end = find_end_of_name(text).unwrap_or(text.len());
+    // A token may have other characters, too.
+    let colon = if text.get(end) == Some(&b':') { end } else { end + run_length(&text[end..], &TOKEN) };
+    if colon == 0 || text.get(colon) != Some(&b':') {
         return Err(no_header_line(text));
     }
+    let name = &text[..colon];
     let (end, next) = find_line_end(text, colon + 1)?;
     Ok((Header { name, value: trim_blanks(&text[colon + 1..end]) }, next))
 }

@@ -31,13 +31,12 @@ impl<'a> SignedHeaders<'a> {
     /// The names, in the order listed.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { raw, is_escaped } = *self;
-        let mut rest = (!raw.is_empty()).then_some(raw);
+        let mut next = Some(0);
         std::iter::from_fn(move || {
-            let text = rest?;
-            let separator = if is_escaped { next_separator(text) } else { find_byte(text, b';').map(|at| (at, 1)) };
-            let (end, length) = separator.unwrap_or((text.len(), 0));
-            rest = separator.map(|_| &text[end + length..]);
-            Some(&text[..end])
+            let start = next?;
+            let separator = if is_escaped { next_separator(raw, start) } else { next_semicolon(raw, start) };
+            next = separator.map(|(_, next)| next);
+            Some(&raw[start..separator.map_or(raw.len(), |(end, _)| end)])
         })
     }
 
@@ -47,14 +46,19 @@ impl<'a> SignedHeaders<'a> {
     }
 }
 
-/// Where the next separator is, and how long.
-fn next_separator(text: &[u8]) -> Option<(usize, usize)> {
-    let mut from = 0;
-    while let Some(found) = memchr2(b';', b'%', &text[from..]) {
+#[inline]
+fn next_semicolon(list: &[u8], from: usize) -> Option<(usize, usize)> {
+    find_byte(list, from, b';').map(|at| (at, at + 1))
+}
+
+/// Where the next separator is, and what comes after it.
+fn next_separator(list: &[u8], from: usize) -> Option<(usize, usize)> {
+    let mut from = from;
+    while let Some(found) = memchr2(b';', b'%', &list[from..]) {
         let at = from + found;
-        match &text[at..] {
-            [b';', ..] => return Some((at, 1)),
-            [b'%', b'3', b'B' | b'b', ..] => return Some((at, 3)),
+        match &list[at..] {
+            [b';', ..] => return Some((at, at + 1)),
+            [b'%', b'3', b'B' | b'b', ..] => return Some((at, at + 3)),
             _ => from = at + 1,
         }
     }
