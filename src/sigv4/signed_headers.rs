@@ -31,7 +31,7 @@ impl<'a> SignedHeaders<'a> {
     /// The names, in the order listed.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { raw, is_escaped } = *self;
-        let mut next = Some(0);
+        let mut next = (!raw.is_empty()).then_some(0);
         std::iter::from_fn(move || {
             let start = next?;
             let separator = if is_escaped { next_separator(raw, start) } else { next_semicolon(raw, start) };
