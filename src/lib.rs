@@ -15,3 +15,4 @@ pub mod registry;
 pub mod rpc;
 pub mod sigv4;
 pub mod site;
+pub mod streaming;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use base64::prelude::*;
 use rederive::sigv4::{
     Body, Expectation, Family, HeadError, Limits, PayloadStatus, Refusal, Regions, RequestHead, SignedRequest,
-    StringToSignError,
+    StreamingKind, StringToSignError,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -171,7 +171,7 @@ fn what_is_known_of_the_body_decides_the_payload_status() {
         ("ok-unsigned-payload", whole, PayloadStatus::Unsigned),
         ("ok-presigned", whole, PayloadStatus::Unsigned),
         ("ok-presigned", absent, PayloadStatus::Unsigned),
-        ("ok-signed-trailer", absent, PayloadStatus::Streaming),
+        ("ok-signed-trailer", absent, PayloadStatus::Streaming(StreamingKind::SignedChunksAndTrailer)),
         ("ok-iam-query", whole, PayloadStatus::Checked),
         ("ok-iam-query", hashed, PayloadStatus::Checked),
     ];

@@ -126,7 +126,7 @@ fn accept(accepted: Accepted) -> v1::Accept {
             PayloadStatus::Checked => v1::Payload::Checked.into(),
             PayloadStatus::Unsigned => v1::Payload::Unsigned.into(),
             PayloadStatus::NotChecked => v1::Payload::NotChecked.into(),
-            PayloadStatus::Streaming => v1::Payload::Streaming.into(),
+            PayloadStatus::Streaming(_) => v1::Payload::Streaming.into(),
         },
         valid_until: Some(accepted.valid_until.into()),
         deny_list_as_of: Some(accepted.deny_list_as_of.into()),

@@ -23,7 +23,7 @@ impl PreparedSigningKey {
     }
 
     #[inline]
-    pub(super) fn sign(&self, message: &[u8]) -> [u8; 32] {
+    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 32] {
         self.0.sign(message)
     }
 }

@@ -62,6 +62,7 @@ mod scope;
 mod sha256;
 mod signed_headers;
 mod sink;
+mod streaming_kind;
 mod string_to_sign;
 mod target;
 mod time;
@@ -81,6 +82,7 @@ pub use refusal::{AuthorizationFault, CredentialFault, FormFault, Refusal, Scope
 pub use request::{Expectation, Regions, ScopedRequest, SignedRequest};
 pub use scope::{CredentialScope, Family, ScopePart, TERMINATOR};
 pub use signed_headers::SignedHeaders;
+pub use streaming_kind::StreamingKind;
 pub use string_to_sign::{StringToSign, StringToSignError, Verified};
 pub use target::TargetFault;
 pub(crate) use target::split_authority;

@@ -10,6 +10,7 @@ use super::hex::{self, Digits};
 use super::refusal::{Refusal, shown};
 use super::scope::Family;
 use super::sink::Sink;
+use super::streaming_kind::StreamingKind;
 use super::string_to_sign::StringToSignError;
 
 /// The body of the request, as far as the caller has it.
@@ -33,7 +34,7 @@ pub enum PayloadStatus {
     /// A hash of the body is signed, and there was no body to compare it with: whoever reads the body must.
     NotChecked,
     /// The body comes in chunks with signatures or checksums of their own: whoever reads the body must check them.
-    Streaming,
+    Streaming(StreamingKind),
 }
 
 impl PayloadStatus {
@@ -43,7 +44,7 @@ impl PayloadStatus {
             Self::Checked => "checked",
             Self::Unsigned => "unsigned",
             Self::NotChecked => "not_checked",
-            Self::Streaming => "streaming",
+            Self::Streaming(_) => "streaming",
         }
     }
 }
@@ -53,9 +54,7 @@ impl PayloadStatus {
 enum Claim<'a> {
     Hash(Digits<'a>),
     Unsigned,
-    StreamingUnsignedTrailer,
-    StreamingHmac,
-    StreamingHmacTrailer,
+    Streaming(StreamingKind),
     StreamingEcdsa,
     StreamingEcdsaTrailer,
     StreamingEvents,
@@ -67,15 +66,18 @@ const NO_PAYLOAD_LINE: Refusal = Refusal::UnsupportedScheme(Scheme::PostForm);
 
 impl<'a> Claim<'a> {
     fn read(text: &'a [u8]) -> Option<Self> {
+        if let Some(hash) = Digits::read(text) {
+            return Some(Self::Hash(hash));
+        }
+        if let Some(kind) = StreamingKind::parse(text) {
+            return Some(Self::Streaming(kind));
+        }
         Some(match text {
             UNSIGNED => Self::Unsigned,
-            b"STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Self::StreamingUnsignedTrailer,
-            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Self::StreamingHmac,
-            b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Self::StreamingHmacTrailer,
             b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" => Self::StreamingEcdsa,
             b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => Self::StreamingEcdsaTrailer,
             b"STREAMING-AWS4-HMAC-SHA256-EVENTS" => Self::StreamingEvents,
-            _ => Self::Hash(Digits::read(text)?),
+            _ => return None,
         })
     }
 }
@@ -151,13 +153,9 @@ impl<'a> Payload<'a> {
             }
             (Claim::Unsigned, Carrier::Query) => Ok(Self { line, claimed: None, status: PayloadStatus::Unsigned }),
             (Claim::Unsigned, Carrier::Header) => stated.signed(line, PayloadStatus::Unsigned),
-            (Claim::StreamingUnsignedTrailer | Claim::StreamingHmac | Claim::StreamingHmacTrailer, Carrier::Header) => {
-                stated.signed(line, PayloadStatus::Streaming)
-            }
+            (Claim::Streaming(kind), Carrier::Header) => stated.signed(line, PayloadStatus::Streaming(kind)),
             // A presigned URL has no place for the signatures that a chunk would follow.
-            (Claim::StreamingUnsignedTrailer | Claim::StreamingHmac | Claim::StreamingHmacTrailer, Carrier::Query) => {
-                Err(stated.illegal())
-            }
+            (Claim::Streaming(_), Carrier::Query) => Err(stated.illegal()),
             (Claim::StreamingEcdsa | Claim::StreamingEcdsaTrailer | Claim::StreamingEvents, _) => Err(stated.illegal()),
         }
     }
@@ -170,9 +168,7 @@ impl<'a> Payload<'a> {
                 // Whoever sends the request can set an unsigned header: it is compared with the body, never believed.
                 Claim::Hash(hash) => Self::hash_of_body(carrier, Some(hash), body),
                 Claim::Unsigned
-                | Claim::StreamingUnsignedTrailer
-                | Claim::StreamingHmac
-                | Claim::StreamingHmacTrailer
+                | Claim::Streaming(_)
                 | Claim::StreamingEcdsa
                 | Claim::StreamingEcdsaTrailer
                 | Claim::StreamingEvents => Err(StringToSignError::Refused(stated.illegal())),

@@ -221,6 +221,11 @@ impl<'a> Verified<'a> {
         self.authorization.date
     }
 
+    /// The signature itself: the first link of the chain that the signatures of chunks make.
+    pub fn signature(&self) -> [u8; 32] {
+        self.authorization.signature.decode()
+    }
+
     /// SHA-256 of the signature: tells one use of a signature from another, and is no signature itself.
     pub fn signature_hash(&self) -> [u8; 32] {
         Sha256::digest(self.authorization.signature.decode()).into()

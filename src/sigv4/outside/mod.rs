@@ -23,11 +23,11 @@ pub struct Outside {
 }
 
 impl Outside {
-    fn new(code: &'static str, http_status: u16, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: &'static str, http_status: u16, message: impl Into<String>) -> Self {
         Self { code, http_status, message: message.into(), elements: Vec::new() }
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.elements.push((name, value.into()));
         self
     }
