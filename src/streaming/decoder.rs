@@ -158,7 +158,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What is wrong with the body. After that, nothing but the same error comes.
-    pub fn decode<'d>(&'d mut self, input: &mut &'d [u8]) -> Result<Option<Piece<'d>>, BodyError> {
+    pub fn decode<'d, 'i: 'd>(&'d mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'d>>, BodyError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }

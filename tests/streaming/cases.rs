@@ -64,15 +64,19 @@ fn fill(template: &str) -> Vec<u8> {
                 let lines: String = lines.split(' ').map(|line| format!("{line}\n")).collect();
                 body.extend_from_slice(signer.trailer(&lines).as_bytes());
             }
-            Some(("other", data)) => {
-                body.extend_from_slice(Signer::new(&hex(&[0x0e; 32])).chunk(&expand(data)).as_bytes())
-            }
+            Some(("again", data)) => body.extend_from_slice(first(&SEED, data).as_bytes()),
+            Some(("other", data)) => body.extend_from_slice(first(&[0x0e; 32], data).as_bytes()),
             _ => body.extend_from_slice(&expand(token)),
         }
         rest = after;
     }
     body.extend_from_slice(rest.as_bytes());
     body
+}
+
+/// The signature of the first chunk after that of a request.
+fn first(seed: &[u8; 32], data: &str) -> String {
+    Signer::new(&hex(seed)).chunk(&expand(data))
 }
 
 /// `8192*a` is so many of the letter; anything else is itself, and `-` is nothing.

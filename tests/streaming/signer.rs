@@ -115,8 +115,9 @@ impl Wire {
 pub fn run(mut decoder: Decoder, body: &[u8], ends: impl IntoIterator<Item = usize>) -> Outcome {
     let (mut data, mut memory, mut start) = (Vec::new(), 0, 0);
     for end in ends.into_iter().chain([body.len()]) {
-        let mut input = &body[start..end.max(start)];
-        start = end.max(start);
+        let end = end.clamp(start, body.len());
+        let mut input = &body[start..end];
+        start = end;
         loop {
             let piece = match decoder.decode(&mut input) {
                 Ok(piece) => piece.map(Piece::bytes),
