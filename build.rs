@@ -6,6 +6,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".rederive.v1")
+        // It may hold a signing key: its Debug is ours, in `src/rpc/grpc.rs`.
+        .skip_debug([".rederive.v1.Accept"])
         // Few acceptances have one, and it would make room for itself in all of them.
         .boxed(".rederive.v1.Accept.form")
         .compile_fds(files)?;

@@ -160,6 +160,8 @@ impl Verifier for ParsesOnly {
                 .collect(),
             payload: PayloadStatus::Checked,
             form: None,
+            streaming: None,
+            signing_key: None,
             valid_until: SystemTime::now(),
             deny_list_as_of: SystemTime::now(),
             waited_for_hsm: false,

@@ -197,6 +197,42 @@ fn what_is_wrong_is_told_in_the_codes_of_the_service() {
 }
 
 #[test]
+fn a_signing_key_is_handed_out_where_it_is_asked_for_and_never_logged() {
+    let dev = Dev::start();
+    let (alice, region) = (dev.user("alice"), dev.ready.region.as_str());
+    let kind = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+    let extra = vec![
+        ("x-amz-content-sha256".to_owned(), kind.to_owned()),
+        ("x-amz-decoded-content-length".to_owned(), "5".to_owned()),
+    ];
+    let signed = sign::sign(&alice, ("PUT", "/b/k", ""), ("s3", region), "h", extra, kind, sign::now());
+    let mut call = signed.call();
+    let (_, plain) = dev.verify(&call);
+    assert_eq!((&plain["decision"], &plain["payload"]), (&json!("accept"), &json!("streaming")), "{plain}");
+    assert_eq!(plain["signing_key"], Value::Null);
+
+    call["want_signing_key"] = true.into();
+    let (status, answer) = dev.verify(&call);
+    assert_eq!(status, 200, "{answer}");
+    let expected = sign::hex(&sign::signing_key(&alice, &answer["credential_scope"]));
+    assert_eq!(answer["signing_key"], expected);
+    assert_eq!(answer["streaming"]["kind"], kind);
+    let header = |name: &str| signed.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+    assert_eq!(answer["streaming"]["date"].as_str(), header("x-amz-date"));
+    let seed = answer["streaming"]["seed_signature"].as_str().expect("a signature");
+    assert!(header("authorization").is_some_and(|value| value.ends_with(seed)));
+
+    let mut iam = sign::query(&alice, region, "h", "iam", "Action=GetUser&Version=2010-05-08").call();
+    assert_eq!(dev.verify(&iam).1["decision"], "accept");
+    iam["want_signing_key"] = true.into();
+    let (status, answer) = dev.verify(&iam);
+    assert_eq!((status, &answer["error"]), (403, &json!("not_granted")), "{answer}");
+
+    let log = std::fs::read_to_string(dev.state.join("log")).expect("a log");
+    assert!(log.contains("decided") && !log.contains(&expected));
+}
+
+#[test]
 fn malformed_calls_are_told_what_and_where() {
     let dev = Dev::start();
     let call = sign::s3_get(&dev.ready.root, &dev.ready.region, "h", "/b/k").call();

@@ -32,6 +32,11 @@ impl Accepted<'_> {
     pub fn key(&self) -> &KeyRow {
         &self.known.row
     }
+
+    /// The signing key of its scope.
+    pub fn signing_key(&self) -> &Arc<PreparedSigningKey> {
+        &self.known.key
+    }
 }
 
 /// Why a request is not accepted.

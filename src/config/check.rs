@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Caller, Config, ConfigError, Limits, Token};
+use super::{Anyone, Caller, Config, ConfigError, Limits, Token};
 
 type Outcome = Result<(), ConfigError>;
 
@@ -39,6 +39,9 @@ fn rpc(config: &Config) -> Outcome {
     plaintext("[rpc]", rpc.listen, rpc.tls_cert.is_some(), rpc.allow_plaintext)?;
     ensure(rpc.client_ca.is_none() || rpc.tls_cert.is_some(), "[rpc] client_ca", || {
         "client certificates need TLS: set tls_cert and tls_key as well".into()
+    })?;
+    ensure(rpc.anyone == Anyone::default() || config.caller.is_empty(), "[rpc] anyone", || {
+        "there are callers, so that nobody else may ask: grant it to a [[caller]]".into()
     })?;
     ensure(is_loopback(rpc.listen) || !config.caller.is_empty(), "[rpc] listen", || {
         format!(

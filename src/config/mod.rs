@@ -67,6 +67,16 @@ pub struct Rpc {
     pub client_ca: Option<PathBuf>,
     /// Listens beyond loopback without TLS.
     pub allow_plaintext: bool,
+    /// What whoever reaches the listener is granted, where there is no `[[caller]]`.
+    pub anyone: Anyone,
+}
+
+/// `[rpc] anyone`: a listener without callers is on loopback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Anyone {
+    /// Whether they may be given signing keys.
+    pub want_signing_key: bool,
 }
 
 /// `[[token]]`: a PKCS#11 token.
@@ -289,7 +299,14 @@ impl Default for Api {
 
 impl Default for Rpc {
     fn default() -> Self {
-        Self { listen: loopback(9181), tls_cert: None, tls_key: None, client_ca: None, allow_plaintext: false }
+        Self {
+            listen: loopback(9181),
+            tls_cert: None,
+            tls_key: None,
+            client_ca: None,
+            allow_plaintext: false,
+            anyone: Anyone::default(),
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use hyper::{Method, StatusCode};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use zeroize::Zeroizing;
 
 use super::callers::NotGranted;
 use super::{Accepted, Decision, Malformed, Refused};
 use crate::http::{BodyError, RequestId, Response, full};
+use crate::sigv4::PreparedSigningKey;
 
 #[derive(Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
@@ -41,6 +43,11 @@ struct Acceptance<'a> {
     payload: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<Form<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streaming: Option<Streaming<'a>>,
+    /// Secret: the bytes of an answer are wiped when they are freed, like all memory.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_of_key")]
+    signing_key: Option<&'a PreparedSigningKey>,
     #[serde(serialize_with = "rfc3339")]
     valid_until: SystemTime,
     #[serde(serialize_with = "rfc3339")]
@@ -64,6 +71,14 @@ struct Principal<'a> {
 }
 
 #[derive(Serialize)]
+struct Streaming<'a> {
+    kind: &'static str,
+    date: &'a str,
+    #[serde(serialize_with = "hex")]
+    seed_signature: &'a [u8; 32],
+}
+
+#[derive(Serialize)]
 struct Problem<'a> {
     error: &'a str,
     message: &'a str,
@@ -76,6 +91,20 @@ struct Problem<'a> {
 fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     let time = OffsetDateTime::from(*time).replace_nanosecond(0).expect("0 is a nanosecond");
     serializer.serialize_str(&time.format(&Rfc3339).map_err(serde::ser::Error::custom)?)
+}
+
+/// In time that does not depend on the bytes.
+fn hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    let mut digits = Zeroizing::new([0; 64]);
+    let digits = base16ct::lower::encode_str(bytes, &mut *digits).expect("twice as many digits as bytes");
+    serializer.serialize_str(digits)
+}
+
+fn hex_of_key<S: Serializer>(key: &Option<&PreparedSigningKey>, serializer: S) -> Result<S::Ok, S::Error> {
+    match key {
+        Some(key) => hex(key.signing_key().expose(), serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// 200 with a verdict, 503 when there is none, 400 for a call that lacks something.
@@ -113,6 +142,12 @@ fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a>
             key: &form.key,
             content_length_range: form.content_length_range,
         }),
+        streaming: accepted.streaming.as_ref().map(|it| Streaming {
+            kind: it.kind.as_str(),
+            date: it.date.as_str(),
+            seed_signature: &it.seed_signature,
+        }),
+        signing_key: accepted.signing_key.as_deref(),
         valid_until: accepted.valid_until,
         deny_list_as_of: accepted.deny_list_as_of,
         request_id,

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Refused, Verifier, VerifyCall,
+    Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Refused, Streaming, Verifier,
+    VerifyCall,
 };
 use crate::authority::{self, Authority, CannotDecide, NotAccepted};
 use crate::config::Names;
 use crate::http::RequestId;
 use crate::registry::KeyRow;
-use crate::sigv4::{Expectation, Family, Refusal, Regions};
+use crate::sigv4::{Expectation, Family, PayloadStatus, Refusal, Regions, Verified};
 
 /// When a caller may ask again: a worker is replaced in less.
 const RETRY_AFTER_MS: u64 = 500;
@@ -30,7 +31,7 @@ impl Verifier for Authority {
             None => Authority::verify(self, &call.head, call.body, &expectation).await,
         };
         match outcome {
-            Ok(accepted) => Decision::Accept(Box::new(accept(&accepted))),
+            Ok(accepted) => Decision::Accept(Box::new(accept(&accepted, call.want_signing_key))),
             Err(NotAccepted::Refused(refusal)) => refuse(family, &refusal),
             Err(NotAccepted::CannotDecide(trouble)) => unavailable(&trouble),
             Err(NotAccepted::BodyRequired) => Decision::Malformed(body_required()),
@@ -67,7 +68,7 @@ fn unavailable(trouble: &CannotDecide) -> Decision {
     Decision::Unavailable { reason: Cow::Borrowed(trouble.outside()), retry_after_ms: RETRY_AFTER_MS }
 }
 
-fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
+fn accept(accepted: &authority::Accepted<'_>, want_signing_key: bool) -> Accepted {
     let (verified, key) = (&accepted.verified, accepted.key());
     let scope = verified.scope();
     Accepted {
@@ -83,9 +84,20 @@ fn accept(accepted: &authority::Accepted<'_>) -> Accepted {
             .collect(),
         payload: verified.payload(),
         form: verified.form().cloned(),
+        streaming: streaming(verified),
+        signing_key: want_signing_key.then(|| accepted.signing_key().clone()),
         valid_until: time(verified.valid_until()),
         deny_list_as_of: time(accepted.deny_list_as_of),
         waited_for_hsm: accepted.waited,
+    }
+}
+
+fn streaming(verified: &Verified<'_>) -> Option<Streaming> {
+    match verified.payload() {
+        PayloadStatus::Streaming(kind) => {
+            Some(Streaming { kind, date: verified.date(), seed_signature: verified.signature() })
+        }
+        PayloadStatus::Checked | PayloadStatus::Unsigned | PayloadStatus::NotChecked => None,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct VerifyCall<'a> {
     pub expect_service: &'a str,
     /// The region that the credential scope must name; `None` for any that node and caller serve.
     pub expect_region: Option<&'a str>,
+    /// Whether the signing key is asked for.
+    pub want_signing_key: bool,
 }
 
 impl VerifyCall<'_> {

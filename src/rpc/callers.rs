@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
 
 use super::VerifyCall;
-use crate::config::{Caller, Config, Names};
+use crate::config::{Caller, Config, Names, Verify};
 use crate::http::Peer;
 
 /// The fewest characters of a bearer token.
@@ -26,6 +26,8 @@ pub struct Grants {
     pub services: Names,
     /// Regions.
     pub regions: Names,
+    /// Whether it may have signing keys.
+    pub signing_keys: bool,
 }
 
 /// A caller asks for what it is not granted: an answer about the caller, not about the signed request.
@@ -37,6 +39,21 @@ pub(super) struct NotGranted {
 
 impl Grants {
     pub(super) fn check(&self, call: &VerifyCall<'_>) -> Result<(), NotGranted> {
+        self.check_scope(call)?;
+        if call.want_signing_key { self.check_signing_key(call.expect_service) } else { Ok(()) }
+    }
+
+    /// A signing key of iam or sts makes access keys: nobody but the issuer has a use for it.
+    fn check_signing_key(&self, service: &str) -> Result<(), NotGranted> {
+        let refuse = |message| Err(NotGranted { at: "want_signing_key", message });
+        match service {
+            "iam" | "sts" => refuse("signing keys of iam and sts are never handed out".into()),
+            _ if self.signing_keys => Ok(()),
+            _ => refuse(format!("{} may not have signing keys", self.caller)),
+        }
+    }
+
+    fn check_scope(&self, call: &VerifyCall<'_>) -> Result<(), NotGranted> {
         if !self.services.contains(call.expect_service) {
             let message = format!("{} may not ask for service `{}`", self.caller, call.expect_service);
             return Err(NotGranted { at: "expect.service", message });
@@ -79,24 +96,27 @@ impl Callers {
     /// Reads the token files. What a caller is granted is never more than what the node verifies.
     pub fn new(config: &Config) -> Result<Self, CallerError> {
         let verify = &config.verify;
-        let grants = |caller: &str, services: Names, regions: Names| {
-            Arc::new(Grants { caller: caller.to_owned(), services, regions })
+        let grants = |caller: &str, services: Names, regions: Names, signing_keys: bool| {
+            Arc::new(Grants { caller: caller.to_owned(), services, regions, signing_keys })
         };
-        let open = config.caller.is_empty().then(|| grants("anyone", verify.services.clone(), verify.regions.clone()));
+        let anyone = || {
+            let Verify { services, regions, .. } = verify.clone();
+            grants("anyone", services, regions, config.rpc.anyone.want_signing_key)
+        };
+        let open = config.caller.is_empty().then(anyone);
         let mut callers = Self { open, tokens: Vec::new(), certificates: Vec::new() };
         for caller in &config.caller {
             let services = caller.services.intersect(&verify.services);
-            callers.add(caller, grants(&caller.name, services, caller.regions.intersect(&verify.regions)))?;
+            let regions = caller.regions.intersect(&verify.regions);
+            callers.add(caller, grants(&caller.name, services, regions, caller.want_signing_key))?;
         }
         Ok(callers)
     }
 
     fn add(&mut self, caller: &Caller, grants: Arc<Grants>) -> Result<(), CallerError> {
         let refuse = |key, problem: String| CallerError { caller: caller.name.clone(), key, problem };
-        for (key, granted) in [("want_signing_key", caller.want_signing_key), ("explain", caller.explain)] {
-            if granted {
-                tracing::warn!(caller = caller.name, key, "granted, but there is nothing in this version to grant");
-            }
+        if caller.explain {
+            tracing::warn!(caller = caller.name, "granted `explain`, but there is nothing in this version to grant");
         }
         if let Some(path) = &caller.token_file {
             let hash = token_hash(path).map_err(|problem| refuse("token_file", problem))?;

@@ -1,9 +1,10 @@
 //! The four outcomes of a call.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::sigv4::{PayloadStatus, VerifiedForm};
+use crate::sigv4::{AmzDate, PayloadStatus, PreparedSigningKey, StreamingKind, VerifiedForm};
 
 /// What a caller is told.
 #[derive(Clone, Debug)]
@@ -66,12 +67,27 @@ pub struct Accepted {
     pub payload: PayloadStatus,
     /// What the policy says, if the credentials stood in a form.
     pub form: Option<VerifiedForm>,
+    /// What a decoder of the body needs to know, if it comes in chunks.
+    pub streaming: Option<Streaming>,
+    /// The signing key of the scope, if it was asked for.
+    pub signing_key: Option<Arc<PreparedSigningKey>>,
     /// When the signature stops being good.
     pub valid_until: SystemTime,
     /// Up to when denials are known.
     pub deny_list_as_of: SystemTime,
     /// Whether the signing key was not at hand. Counted, and not told.
     pub waited_for_hsm: bool,
+}
+
+/// What a decoder of a body in chunks needs to know of its request, beside signing key and scope.
+#[derive(Clone, Debug)]
+pub struct Streaming {
+    /// How the body is signed.
+    pub kind: StreamingKind,
+    /// When the request was signed.
+    pub date: AmzDate,
+    /// The signature of the request.
+    pub seed_signature: [u8; 32],
 }
 
 /// Whose key it is.

@@ -1,8 +1,10 @@
 //! `rederive.v1.Verifier`: the same calls and decisions in protobuf.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
@@ -11,7 +13,7 @@ use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
 use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, Verifier, VerifyCall, v1};
 use crate::http::RequestId;
-use crate::sigv4::{self, Body, PayloadStatus};
+use crate::sigv4::{self, Body, PayloadStatus, PreparedSigningKey};
 
 /// The most bytes of a message: a body and a head of the largest size, with room for the rest.
 const MAX_MESSAGE: usize = MAX_BODY + 128 * 1024;
@@ -62,6 +64,7 @@ fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed>
         body,
         expect_service: &expect.service,
         expect_region: expect.region.as_deref(),
+        want_signing_key: message.want_signing_key,
     };
     call.check()?;
     Ok(call)
@@ -108,6 +111,8 @@ fn verified_form(form: sigv4::VerifiedForm) -> v1::VerifiedForm {
 
 fn accept(accepted: Accepted) -> v1::Accept {
     v1::Accept {
+        streaming: accepted.streaming.as_ref().map(streaming),
+        signing_key: accepted.signing_key.as_deref().map(signing_key).unwrap_or_default(),
         access_key_id: accepted.access_key_id,
         account: accepted.account,
         principal: accepted.principal.map(|it| v1::Principal {
@@ -141,6 +146,28 @@ fn refuse(refused: Refused) -> v1::Refuse {
         message: refused.message,
         http_status: refused.http_status.into(),
         elements: elements.map(|(name, value)| v1::Element { name: name.into(), value }).collect(),
+    }
+}
+
+fn streaming(streaming: &super::Streaming) -> v1::Streaming {
+    v1::Streaming {
+        kind: streaming.kind.as_str().into(),
+        date: streaming.date.as_str().into(),
+        seed_signature: streaming.seed_signature.to_vec().into(),
+    }
+}
+
+fn signing_key(key: &PreparedSigningKey) -> Bytes {
+    Bytes::copy_from_slice(key.signing_key().expose())
+}
+
+/// What the build leaves out, for an acceptance may hold a signing key.
+impl fmt::Debug for v1::Accept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accept")
+            .field("access_key_id", &self.access_key_id)
+            .field("credential_scope", &self.credential_scope)
+            .finish_non_exhaustive()
     }
 }
 

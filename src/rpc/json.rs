@@ -35,6 +35,8 @@ struct Fields<'a> {
     form: Option<Form<'a>>,
     #[serde(borrow)]
     expect: Option<Expect<'a>>,
+    #[serde(default)]
+    want_signing_key: bool,
 }
 
 /// The form that holds the credentials; without `fields`, the body is it.
@@ -90,6 +92,7 @@ impl<'a> Call<'a> {
             body,
             expect_service: &expect.service,
             expect_region: expect.region.as_deref(),
+            want_signing_key: self.fields.want_signing_key,
         };
         call.check()?;
         Ok(call)

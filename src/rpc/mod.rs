@@ -16,7 +16,7 @@ mod verifier;
 
 pub use call::{MAX_BODY, VerifyCall};
 pub use callers::{CallerError, Callers, Grants};
-pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource, Refused};
+pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource, Refused, Streaming};
 pub use door::RpcDoor;
 pub use metrics::{Metrics, Readings};
 pub use verifier::{Readiness, Verifier};

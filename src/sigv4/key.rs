@@ -1,5 +1,7 @@
 //! A signing key made ready to verify with.
 
+use std::fmt;
+
 use rederive_hsm::signing_key::SigningKey;
 use subtle::ConstantTimeEq as _;
 
@@ -9,12 +11,22 @@ use super::sha256::HmacKey;
 ///
 /// As secret as the signing key itself: wiped when dropped, never printed, never copied. It stays in one heap
 /// allocation, so that moving it leaves nothing behind.
-pub struct PreparedSigningKey(Box<HmacKey>);
+pub struct PreparedSigningKey(Box<Prepared>);
+
+struct Prepared {
+    hmac: HmacKey,
+    key: SigningKey,
+}
 
 impl PreparedSigningKey {
-    /// Does the part of the HMAC that depends on the key alone. The key itself is wiped.
+    /// Does the part of the HMAC that depends on the key alone.
     pub fn new(key: SigningKey) -> Self {
-        Self(Box::new(HmacKey::new(key.expose())))
+        Self(Box::new(Prepared { hmac: HmacKey::new(key.expose()), key }))
+    }
+
+    /// The key itself, for a gateway that checks the signatures of chunks and is granted it.
+    pub fn signing_key(&self) -> &SigningKey {
+        &self.0.key
     }
 
     /// Whether `signature` is the one of `message`, in constant time.
@@ -24,6 +36,12 @@ impl PreparedSigningKey {
 
     #[inline]
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 32] {
-        self.0.sign(message)
+        self.0.hmac.sign(message)
+    }
+}
+
+impl fmt::Debug for PreparedSigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PreparedSigningKey(redacted)")
     }
 }

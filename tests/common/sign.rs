@@ -95,3 +95,9 @@ fn hmac(key: &[u8], message: &str) -> Vec<u8> {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The signing key for a scope that is written as in an answer of `/v1/verify`.
+pub fn signing_key(pair: &Pair, scope: &Value) -> Vec<u8> {
+    let secret = format!("AWS4{}", pair.secret_access_key).into_bytes();
+    scope.as_str().expect("a scope").split('/').fold(secret, |key, part| hmac(&key, part))
+}

@@ -245,3 +245,36 @@ fn tls_files_that_cannot_be_used_are_named() {
     }
     assert!(server_config(&cert, &key, Some(&ours.pem)).is_ok());
 }
+
+#[tokio::test]
+async fn signing_keys_are_granted_apart_and_never_those_of_iam_and_sts() {
+    let (one, two) = (file("key-one.token", ONE), file("key-two.token", TWO));
+    let granted =
+        caller("one", "token_file", &one.display().to_string(), "\"*\"", "\"*\"") + "want_signing_key = true\n";
+    let plain = caller("two", "token_file", &two.display().to_string(), "\"*\"", "\"*\"");
+    let (served, authority) = rpc(&config(&(granted + &plain))).await;
+    for (token, service, wants, is_given) in [
+        (ONE, "s3", true, Some(true)),
+        (ONE, "s3", false, Some(false)),
+        (ONE, "iam", false, Some(false)),
+        (ONE, "iam", true, None),
+        (ONE, "sts", true, None),
+        (TWO, "s3", false, Some(false)),
+        (TWO, "s3", true, None),
+        (TWO, "iam", true, None),
+    ] {
+        let mut call: Value = serde_json::from_str(&call(service, None)).expect("JSON");
+        call["want_signing_key"] = wants.into();
+        let asked = authority.times();
+        let head = format!("POST /v1/verify\nauthorization: Bearer {token}");
+        let answer = ask(served.address, &head, call.to_string()).await;
+        match is_given {
+            Some(given) => assert_eq!((answer.status, answer.json()["signing_key"].is_string()), (200, given)),
+            None => {
+                let (error, at) = (&answer.json()["error"], &answer.json()["at"]);
+                assert_eq!((answer.status, error, at), (403, &json!("not_granted"), &json!("want_signing_key")));
+                assert_eq!(authority.times(), asked, "it is not even decided");
+            }
+        }
+    }
+}

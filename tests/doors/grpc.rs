@@ -15,7 +15,7 @@ use rederive::rpc::v1::{
 };
 use tonic::{Code, Status};
 
-use super::support::{config, file, rpc};
+use super::support::{SIGNING_KEY, config, file, rpc};
 
 fn client(address: SocketAddr) -> VerifierClient<Client<HttpConnector, tonic::body::Body>> {
     let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
@@ -79,6 +79,33 @@ async fn the_call_arrives_as_it_was_sent() {
     let hashed = VerifyRequest { payload: Some(Body::PayloadSha256(vec![7; 32].into())), ..sent };
     verify(served.address, hashed).await.expect("decided");
     assert_eq!((authority.last().body, authority.last().payload_sha256), (None, Some([7; 32])));
+}
+
+#[tokio::test]
+async fn what_a_decoder_of_the_body_needs() {
+    let (served, _) = rpc(&config("[rpc]\nanyone = { want_signing_key = true }\n")).await;
+    let answer = verify(served.address, request("chunks")).await.expect("decided");
+    let Some(Decision::Accept(accept)) = answer.decision else { panic!("{answer:?}") };
+    let streaming = accept.streaming.expect("in chunks");
+    assert_eq!((&*streaming.kind, &*streaming.date), ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "20261121T114500Z"));
+    assert_eq!((&*streaming.seed_signature, &*accept.signing_key), (&[0x5e; 32][..], &b""[..]));
+
+    let wanted = VerifyRequest { want_signing_key: true, ..request("s3") };
+    let answer = verify(served.address, wanted).await.expect("decided");
+    let shown = format!("{answer:?}");
+    let Some(Decision::Accept(accept)) = answer.decision else { panic!("{answer:?}") };
+    let digits: String = accept.signing_key.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(digits, SIGNING_KEY);
+    assert!(shown.contains("AKIA") && !shown.contains("signing_key"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_signing_key_is_for_those_who_are_granted_it() {
+    let (served, authority) = rpc(&config("")).await;
+    let wanted = VerifyRequest { want_signing_key: true, ..request("s3") };
+    let status = verify(served.address, wanted).await.expect_err("not granted");
+    assert_eq!((status.code(), status.message()), (Code::PermissionDenied, "anyone may not have signing keys"));
+    assert_eq!(authority.times(), 0);
 }
 
 #[tokio::test]

@@ -13,9 +13,11 @@ use rederive::config::Config;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
     Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, Refused,
-    RpcDoor, Verifier, VerifyCall,
+    RpcDoor, Streaming, Verifier, VerifyCall,
 };
-use rederive::sigv4::{Body, PayloadStatus, RequestHead, VerifiedForm};
+use rederive::sigv4::{AmzDate, Body, PayloadStatus, PreparedSigningKey, RequestHead, StreamingKind, VerifiedForm};
+use rederive_hsm::secret::Secret32;
+use rederive_hsm::signing_key::SigningKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -80,7 +82,8 @@ impl Verifier for MadeUp {
                 payload: PayloadStatus::NotChecked,
                 ..accepted()
             })),
-            _ => Decision::Accept(Box::new(accepted())),
+            "chunks" => Decision::Accept(Box::new(Accepted { streaming: Some(streaming()), ..accepted() })),
+            _ => Decision::Accept(Box::new(Accepted { signing_key: key_for(&call), ..accepted() })),
         }
     }
 }
@@ -97,6 +100,20 @@ fn raw(head: &RequestHead<'_>) -> Vec<u8> {
     bytes
 }
 
+/// The signing key that is handed out, in hexadecimal.
+pub const SIGNING_KEY: &str = "2a2b2c2d2e2f303132333435363738393a3b3c3d3e3f40414243444546474849";
+
+fn key_for(call: &VerifyCall<'_>) -> Option<Arc<PreparedSigningKey>> {
+    let mut bytes: [u8; 32] = std::array::from_fn(|at| 0x2a + at as u8);
+    let key = SigningKey::from_secret(Secret32::take(&mut bytes));
+    call.want_signing_key.then(|| Arc::new(PreparedSigningKey::new(key)))
+}
+
+fn streaming() -> Streaming {
+    let date = AmzDate::at(1_795_261_500);
+    Streaming { kind: StreamingKind::SignedChunks, date, seed_signature: [0x5e; 32] }
+}
+
 fn accepted() -> Accepted {
     Accepted {
         access_key_id: "AKIARZPUZDIKAAERULUU".into(),
@@ -111,6 +128,8 @@ fn accepted() -> Accepted {
         signed_headers: vec!["host".into(), "x-amz-date".into()],
         payload: PayloadStatus::Checked,
         form: None,
+        streaming: None,
+        signing_key: None,
         valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
         deny_list_as_of: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_261_500),
         waited_for_hsm: true,

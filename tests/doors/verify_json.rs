@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::support::{Answer, Served, ask, config, rpc};
+use super::support::{Answer, SIGNING_KEY, Served, ask, config, rpc};
 
 fn call(service: &str) -> Value {
     json!({
@@ -48,6 +48,23 @@ async fn accepted() {
     let nobody = told(&verify(&served, &call("nobody")).await);
     assert_eq!(nobody["principal"], Value::Null);
     assert_eq!((&nobody["principal_source"], &nobody["payload"]), (&json!("none"), &json!("not_checked")));
+}
+
+#[tokio::test]
+async fn what_a_decoder_of_the_body_needs() {
+    let (served, _) = rpc(&config("[rpc]\nanyone = { want_signing_key = true }\n")).await;
+    let answer = told(&verify(&served, &call("chunks")).await);
+    let streaming = json!({
+        "kind": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "date": "20261121T114500Z", "seed_signature": "5e".repeat(32)
+    });
+    assert_eq!((&answer["streaming"], &answer["signing_key"]), (&streaming, &Value::Null));
+
+    let mut wanted = call("s3");
+    wanted["want_signing_key"] = true.into();
+    let answer = told(&verify(&served, &wanted).await);
+    assert_eq!((&answer["streaming"], &answer["signing_key"]), (&Value::Null, &json!(SIGNING_KEY)));
+    wanted["want_signing_key"] = false.into();
+    assert_eq!(told(&verify(&served, &wanted).await)["signing_key"], Value::Null);
 }
 
 #[tokio::test]
