@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .skip_debug([".rederive.v1.Accept"])
         // Few acceptances have one, and it would make room for itself in all of them.
         .boxed(".rederive.v1.Accept.form")
+        // A refusal is much smaller.
+        .boxed(".rederive.v1.VerifyResponse.decision.accept")
         .compile_fds(files)?;
     Ok(())
 }

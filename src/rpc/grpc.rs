@@ -45,7 +45,7 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
         let call = verify_call(&message).map_err(|what| malformed(&what))?;
         caller.check(&call).map_err(|denied| Status::permission_denied(denied.message))?;
         let decision = match self.0.decide(call, caller, request_id).await {
-            Decision::Accept(accepted) => v1::verify_response::Decision::Accept(accept(*accepted)),
+            Decision::Accept(accepted) => v1::verify_response::Decision::Accept(Box::new(accept(*accepted))),
             Decision::Refuse(refused) => v1::verify_response::Decision::Refuse(refuse(refused)),
             Decision::Unavailable { reason, retry_after_ms } => return Err(unavailable(reason, retry_after_ms)),
             Decision::Malformed(what) => return Err(malformed(&what)),
