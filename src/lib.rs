@@ -13,6 +13,8 @@ pub mod iam;
 pub mod node;
 pub mod registry;
 pub mod rpc;
+pub mod sigv2;
 pub mod sigv4;
+pub mod sigv4a;
 pub mod site;
 pub mod streaming;

@@ -37,7 +37,9 @@ pub(super) fn offline<'a>(
     let seals = seals::offline(&given, request.authorization(), options);
     let Some(found) = search(forms(&given, request), &seals, Effort::OFFLINE) else { return Vec::new() };
     let regions = options.region.map_or(Regions::Any, Regions::Named);
-    let mut steps = refused_for_time_and_scope(request, &Expectation { service, regions }, options.at, &given);
+    let expectation = Expectation { service, regions };
+    let check = |at| request.check_scope_and_time(&expectation, at).err();
+    let mut steps = refused_for_time_and_scope(check, request.date().unix(), options.at, &given);
     steps.extend(checks::not_signed(&given));
     if matches!(refusal, Refusal::BodyMismatch { .. }) {
         steps.extend(checks::steps(refusal, &given));
@@ -45,7 +47,7 @@ pub(super) fn offline<'a>(
     describe(steps, found)
 }
 
-fn given<'r, 'a>(
+pub(super) fn given<'r, 'a>(
     request: &SignedRequest<'_, 'a>,
     head: &'r RequestHead<'a>,
     body: Body<'a>,
@@ -63,7 +65,7 @@ fn given<'r, 'a>(
     }
 }
 
-fn forms(given: &Given<'_, '_>, request: &SignedRequest<'_, '_>) -> CanonicalForms {
+pub(super) fn forms(given: &Given<'_, '_>, request: &SignedRequest<'_, '_>) -> CanonicalForms {
     let (path, query) = given.path_and_query();
     CanonicalForms {
         method: methods(given.head.method()),
@@ -85,20 +87,25 @@ fn methods(method: &[u8]) -> Part {
 }
 
 /// What the checks of time and scope find; each of them is asked apart from the other.
-fn refused_for_time_and_scope(
-    request: &SignedRequest<'_, '_>,
-    expectation: &Expectation<'_>,
+///
+/// `check` is the check for a certain time.
+pub(super) fn refused_for_time_and_scope(
+    check: impl Fn(UnixSeconds) -> Option<Refusal>,
+    signed: UnixSeconds,
     now: UnixSeconds,
     given: &Given<'_, '_>,
 ) -> Vec<Step> {
     let steps = |refusal: Option<Refusal>| refusal.map_or(Vec::new(), |refusal| checks::steps(&refusal, given));
-    let by = |expectation: &Expectation<'_>, at| request.check_scope_and_time(expectation, at).err();
-    let in_time = by(expectation, request.date().unix());
-    let now = by(expectation, now).filter(|refusal| !matches!(refusal, Refusal::WrongScope { .. }));
-    [steps(now), steps(in_time)].concat()
+    let now = check(now).filter(|refusal| !matches!(refusal, Refusal::WrongScope { .. }));
+    [steps(now), steps(check(signed))].concat()
 }
 
-fn describe(checks: Vec<Step>, found: Vec<Found>) -> Vec<Deviation> {
+/// A list of steps that are all needed.
+pub(super) fn describe_steps(found: Vec<Step>, checks: Vec<Step>) -> Vec<Deviation> {
+    describe(checks, found.into_iter().map(|step| Found { step, same_as: Vec::new() }).collect())
+}
+
+pub(super) fn describe(checks: Vec<Step>, found: Vec<Found>) -> Vec<Deviation> {
     let checks = checks.into_iter().map(|step| Found { step, same_as: Vec::new() });
     let all = found.into_iter().chain(checks).enumerate();
     all.map(|(index, Found { step, same_as })| Deviation {

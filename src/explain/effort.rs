@@ -11,6 +11,9 @@ impl Effort {
     /// For one person at a terminal: some 50 ms.
     pub const OFFLINE: Self = Self { trials: 60_000, bytes: 64 << 20 };
 
+    /// Where one comparison costs as much as a hundred of the others: with ECDSA.
+    pub(super) const COSTLY: Self = Self { trials: 400, bytes: 4 << 20 };
+
     /// Whether there is nothing left.
     pub(super) fn is_spent(&self) -> bool {
         self.trials == 0 || self.bytes == 0

@@ -5,7 +5,8 @@ use super::variants::{Part, Step};
 use crate::sigv4::CredentialScope;
 
 /// Headers in which gateways hand on the host that they received.
-const FORWARDED: [&str; 5] = ["x-forwarded-host", "x-original-host", "x-host", "x-forwarded-server", ":authority"];
+pub(super) const FORWARDED: [&str; 5] =
+    ["x-forwarded-host", "x-original-host", "x-host", "x-forwarded-server", ":authority"];
 
 /// Ports that S3-like servers and gateways listen on.
 const PORTS: [&str; 13] =

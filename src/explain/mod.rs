@@ -18,6 +18,8 @@ mod payload;
 mod query;
 mod seals;
 mod search;
+mod v2;
+mod v4a;
 mod variants;
 
 use memchr::memmem;
@@ -61,6 +63,9 @@ pub struct Explanation {
     pub canonical_request: Option<String>,
     /// As far as it can be built.
     pub string_to_sign: Option<String>,
+    /// Whether a verifier refuses it, whatever the decision here says, unless it is told otherwise: Signature V2.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub refused_by_default: bool,
     /// What would have to be otherwise, all together, for a refused request to be right. None if that is not known.
     pub deviations: Vec<Deviation>,
     /// What else is worth knowing.
@@ -108,9 +113,23 @@ fn explain_steps<'a>(
     options: &ExplainOptions<'_>,
     explanation: &mut Explanation,
 ) -> Result<(), StringToSignError> {
-    let request = match posted_form(head, body) {
-        Some(form) => SignedRequest::parse_form(head, &form)?,
-        None => SignedRequest::parse(head)?,
+    let request = match SignedRequest::parse(head) {
+        Ok(request) => request,
+        Err(Refusal::UnsupportedScheme(Scheme::V4a(_))) => {
+            return v4a::explain(head, body, service, options, explanation);
+        }
+        Err(Refusal::UnsupportedScheme(Scheme::V2(_)) | Refusal::MissingCredentials) if v2::is_api(head, body) => {
+            v2::explain_api(head, body, options, explanation);
+            return Ok(());
+        }
+        Err(Refusal::UnsupportedScheme(Scheme::V2(_))) => {
+            v2::explain_s3(head, options, explanation);
+            return Ok(());
+        }
+        Err(refusal) => match posted_form(head, body) {
+            Some(form) => SignedRequest::parse_form(head, &form)?,
+            None => return Err(refusal.into()),
+        },
     };
     explanation.string_to_sign = request.policy().map(str::to_owned);
     let judged = judge(&request, body, service, options, explanation);
@@ -140,9 +159,8 @@ fn judge<'a>(
         explanation.message = Some("every check passes that needs no key; the signature is not checked".to_owned());
         return Ok(());
     };
-    explanation.notes.push("the tag of the access key id and the session token are not checked".to_owned());
     let verified = string_to_sign.verify(&signing_key(secret, &string_to_sign))?;
-    explanation.decision = Decision::Accept;
+    explanation.accept();
     explanation.notes.push(format!("payload: {}", verified.payload().as_str()));
     Ok(())
 }
@@ -173,6 +191,7 @@ impl Explanation {
             message: None,
             canonical_request: None,
             string_to_sign: None,
+            refused_by_default: false,
             deviations: Vec::new(),
             notes: Vec::new(),
         }
@@ -185,6 +204,16 @@ impl Explanation {
     fn show(&mut self, request: &SignedRequest<'_, '_>, canonical: &CanonicalRequest) {
         self.canonical_request = Some(String::from_utf8_lossy(canonical.text()).into_owned());
         self.string_to_sign = Some(request.string_to_sign_text(&canonical.sha256()));
+    }
+
+    fn show_string_to_sign(&mut self, text: &[u8]) {
+        self.string_to_sign = Some(String::from_utf8_lossy(text).into_owned());
+    }
+
+    /// The signature is right under the secret that was given.
+    fn accept(&mut self) {
+        self.decision = Decision::Accept;
+        self.notes.push("the tag of the access key id and the session token are not checked".to_owned());
     }
 
     fn refuse(&mut self, refusal: &Refusal, family: Family) {

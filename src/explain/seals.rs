@@ -110,7 +110,7 @@ fn other_scopes(
 }
 
 /// Other secrets, and the one at hand as it may have been mistaken.
-fn other_secrets(secret: &[u8], options: &ExplainOptions<'_>) -> Vec<(zeroize::Zeroizing<Vec<u8>>, Step)> {
+pub(super) fn other_secrets(secret: &[u8], options: &ExplainOptions<'_>) -> Vec<(zeroize::Zeroizing<Vec<u8>>, Step)> {
     let mut secrets = Vec::new();
     for (index, other) in options.other_secrets.iter().enumerate() {
         let number = index + 1;

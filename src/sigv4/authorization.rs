@@ -19,10 +19,10 @@ use super::scope::CredentialScope;
 use super::signed_headers::SignedHeaders;
 use super::target::Target;
 use super::time::AmzDate;
+use crate::sigv4a;
 
 /// The algorithm of Signature Version 4.
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const ALGORITHM_V4A: &[u8] = b"AWS4-ECDSA-P256-SHA256";
 
 /// Where in a request the credentials stand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -213,7 +213,7 @@ const FORM_PARTS: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-dat
 fn check_algorithm(name: &[u8], carrier: Carrier) -> Result<(), Refusal> {
     let scheme = match name {
         name if name == ALGORITHM.as_bytes() => return Ok(()),
-        ALGORITHM_V4A => Scheme::V4a(carrier),
+        name if name == sigv4a::ALGORITHM.as_bytes() => Scheme::V4a(carrier),
         b"AWS" => Scheme::V2(carrier),
         b"AWS3" | b"AWS3-HTTPS" => Scheme::V3,
         _ => Scheme::Other(carrier, shown(name)),
@@ -231,14 +231,14 @@ fn is_form(head: &RequestHead<'_>) -> bool {
 
 /// The parts of an Authorization header, as text.
 #[derive(Default)]
-struct HeaderParts<'a> {
-    credential: Option<&'a [u8]>,
-    signed_headers: Option<&'a [u8]>,
-    signature: Option<&'a [u8]>,
+pub(super) struct HeaderParts<'a> {
+    pub credential: Option<&'a [u8]>,
+    pub signed_headers: Option<&'a [u8]>,
+    pub signature: Option<&'a [u8]>,
 }
 
 impl<'a> HeaderParts<'a> {
-    fn read(mut rest: &'a [u8]) -> Result<Self, Refusal> {
+    pub fn read(mut rest: &'a [u8]) -> Result<Self, Refusal> {
         let mut parts = Self::default();
         while !rest.is_empty() {
             let end = memchr(b',', rest).unwrap_or(rest.len());
@@ -272,7 +272,7 @@ impl<'a> HeaderParts<'a> {
     }
 
     #[cold]
-    fn missing(&self, has_date: bool) -> Refusal {
+    pub fn missing(&self, has_date: bool) -> Refusal {
         let parts = [
             ("Credential", self.credential.is_some()),
             ("Signature", self.signature.is_some()),

@@ -17,30 +17,46 @@ impl<'a> Credential<'a> {
         Self::try_read(text, carrier).map_err(|fault| Refusal::MalformedCredential { carrier, fault })
     }
 
+    /// `id/date/service/aws4_request`: Signature V4A's.
+    pub fn read_without_region(text: &'a [u8], carrier: Carrier) -> Result<Self, Refusal> {
+        let fault = |fault| Refusal::MalformedCredential { carrier, fault };
+        let parts = std::str::from_utf8(text).ok().and_then(|text| split(text, carrier));
+        let [id, date, service, terminator] = parts.ok_or_else(|| fault(CredentialFault::NotFiveParts(shown(text))))?;
+        check_ends(id, terminator).map_err(fault)?;
+        let scope = CredentialScope::without_region(date, service);
+        let scope = scope.map_err(|part| fault(CredentialFault::Scope(part, shown(text))))?;
+        Ok(Self { access_key_id: id, scope })
+    }
+
     fn try_read(text: &'a [u8], carrier: Carrier) -> Result<Self, CredentialFault> {
         let parts = std::str::from_utf8(text).ok().and_then(|text| split(text, carrier));
         let [id, date, region, service, terminator] =
             parts.ok_or_else(|| CredentialFault::NotFiveParts(shown(text)))?;
-        if !is_access_key_id(id) {
-            return Err(CredentialFault::AccessKeyId(shown(id.as_bytes())));
-        }
-        if terminator != TERMINATOR {
-            return Err(CredentialFault::Terminator(shown(terminator.as_bytes())));
-        }
+        check_ends(id, terminator)?;
         let scope = CredentialScope::new(date, region, service);
         let scope = scope.map_err(|part| CredentialFault::Scope(part, shown(text)))?;
         Ok(Self { access_key_id: id, scope })
     }
 }
 
-/// Exactly five parts. In a query the slashes may be escaped; no part has a character that needs an escape.
-fn split(text: &str, carrier: Carrier) -> Option<[&str; 5]> {
-    let (mut parts, mut start) = ([""; 5], 0);
-    for part in &mut parts[..4] {
+fn check_ends(id: &str, terminator: &str) -> Result<(), CredentialFault> {
+    if !is_access_key_id(id) {
+        return Err(CredentialFault::AccessKeyId(shown(id.as_bytes())));
+    }
+    if terminator != TERMINATOR {
+        return Err(CredentialFault::Terminator(shown(terminator.as_bytes())));
+    }
+    Ok(())
+}
+
+/// Exactly so many parts. In a query the slashes may be escaped; no part has a character that needs an escape.
+fn split<const PARTS: usize>(text: &str, carrier: Carrier) -> Option<[&str; PARTS]> {
+    let (mut parts, mut start) = ([""; PARTS], 0);
+    for part in &mut parts[..PARTS - 1] {
         let (end, next) = find_slash(text.as_bytes(), start, carrier)?;
         (*part, start) = (&text[start..end], next);
     }
-    parts[4] = &text[start..];
+    parts[PARTS - 1] = &text[start..];
     find_slash(text.as_bytes(), start, carrier).is_none().then_some(parts)
 }
 

@@ -9,6 +9,9 @@
 pub(crate) struct Digits<'a>(&'a [u8; 64]);
 
 impl<'a> Digits<'a> {
+    /// Of 32 zeros.
+    pub const ZEROS: Self = Self(&[b'0'; 64]);
+
     /// `None` if the text is anything else.
     pub fn read(text: &'a [u8]) -> Option<Self> {
         let text: &[u8; 64] = text.try_into().ok()?;

@@ -66,6 +66,7 @@ mod streaming_kind;
 mod string_to_sign;
 mod target;
 mod time;
+pub(crate) mod v4a;
 
 pub(crate) use authorization::Authorization;
 pub use authorization::{ALGORITHM, Carrier, Scheme};

@@ -66,18 +66,19 @@ impl<'a> QueryCredentials<'a> {
     /// # Errors
     /// If a parameter of a presigned query is repeated or in another case.
     pub fn find(target: &Target<'a>) -> Result<Self, Refusal> {
-        let (mut parts, mut is_v4, mut is_v2) = (Parts::default(), false, false);
+        let (mut parts, mut is_v4, mut is_v2, mut has_token) = (Parts::default(), false, false, false);
         for parameter in &target.parameters {
             let name = parameter.name.decoded(Place::Query);
             if let Some(part) =
                 PARTS.iter().chain([&EXPRESS_TOKEN]).find(|(_, n)| name.eq_ignore_ascii_case(n.as_bytes()))
             {
                 parts.note(part, &name, parameter.value.raw)?;
-                is_v4 = true;
+                // URLs of Signature V2 bear a token of this name as well.
+                *(if part.0 == Part::SecurityToken { &mut has_token } else { &mut is_v4 }) = true;
             }
             is_v2 |= name.eq_ignore_ascii_case(b"AWSAccessKeyId");
         }
-        Ok(match (is_v4, is_v2) {
+        Ok(match (is_v4 || (has_token && !is_v2), is_v2) {
             (false, false) => Self::None,
             (true, false) => Self::V4(parts),
             (false, true) => Self::V2,

@@ -58,11 +58,9 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
     /// If there are none, more than one kind, or one that is not well formed.
     #[inline]
     pub fn parse(head: &'r RequestHead<'a>) -> Result<Self, Refusal> {
-        let mut named = NamedHeaders::default();
-        named.read(head)?;
-        let target = read_target(head, &named)?;
+        let (named, target) = Self::read_head(head)?;
         let authorization = Authorization::find(head, &named, &target)?;
-        Ok(Self { head, named, target, authorization, form: None })
+        Ok(Self::from_parts(head, named, target, authorization))
     }
 
     /// Step 1 for a form with a POST policy: finds the credentials among its fields, and reads the policy.
@@ -70,13 +68,31 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
     /// # Errors
     /// If there are credentials elsewhere, or a part of them, the form or its policy is not well formed.
     pub fn parse_form(head: &'r RequestHead<'a>, form: &PostForm<'a>) -> Result<Self, Refusal> {
-        let mut named = NamedHeaders::default();
-        named.read(head)?;
-        let target = read_target(head, &named)?;
+        let (named, target) = Self::read_head(head)?;
         Authorization::find_none(&named, &target)?;
         let form = SignedForm::read(head, &named, &target, form)?;
         let authorization = Authorization::from_form(form.fields(), form.expiration())?;
         Ok(Self { head, named, target, authorization, form: Some(Box::new(form)) })
+    }
+
+    /// What is read before the credentials.
+    #[inline]
+    pub(super) fn read_head(head: &RequestHead<'a>) -> Result<(NamedHeaders<'a>, Target<'a>), Refusal> {
+        let mut named = NamedHeaders::default();
+        named.read(head)?;
+        let target = read_target(head, &named)?;
+        Ok((named, target))
+    }
+
+    /// A request whose credentials were read, wherever that was.
+    #[inline]
+    pub(super) fn from_parts(
+        head: &'r RequestHead<'a>,
+        named: NamedHeaders<'a>,
+        target: Target<'a>,
+        authorization: Authorization<'a>,
+    ) -> Self {
+        Self { head, named, target, authorization, form: None }
     }
 
     /// The id that the request claims, 1 to 128 letters, digits and underscores.

@@ -46,12 +46,20 @@ impl<'a> CredentialScope<'a> {
         Ok(Self { date, region, service })
     }
 
+    /// The scope of a Signature V4A, whose region is empty.
+    ///
+    /// # Errors
+    /// The first part that is not well formed.
+    pub(super) fn without_region(date: &'a str, service: &'a str) -> Result<Self, ScopePart> {
+        Self::new(date, "none", service).map(|scope| Self { region: "", ..scope })
+    }
+
     /// Eight digits, `YYYYMMDD`.
     pub fn date(&self) -> &'a str {
         self.date
     }
 
-    /// `[A-Za-z0-9-]{1,32}`.
+    /// `[A-Za-z0-9-]{1,32}`; empty in the scope of a Signature V4A.
     pub fn region(&self) -> &'a str {
         self.region
     }
@@ -64,7 +72,10 @@ impl<'a> CredentialScope<'a> {
 
 impl fmt::Display for CredentialScope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}/{}/{TERMINATOR}", self.date, self.region, self.service)
+        match self.region {
+            "" => write!(f, "{}/{}/{TERMINATOR}", self.date, self.service),
+            region => write!(f, "{}/{region}/{}/{TERMINATOR}", self.date, self.service),
+        }
     }
 }
 

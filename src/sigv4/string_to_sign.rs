@@ -121,7 +121,21 @@ impl<'r, 'a> StringToSign<'r, 'a> {
         }
     }
 
-    fn check_body(&self) -> Result<(), Refusal> {
+    /// What may stand in the string to sign, one of them right; none for a form.
+    pub(super) fn canonical_request_hashes(&self) -> impl Iterator<Item = &[u8; 32]> {
+        let hashes = match &self.message {
+            Message::CanonicalRequest(hashes) => Some(hashes),
+            Message::Policy(..) => None,
+        };
+        hashes.into_iter().flat_map(|hashes| std::iter::once(&hashes.canonical_request).chain(&hashes.without_token))
+    }
+
+    pub(super) fn payload_status(&self) -> PayloadStatus {
+        self.status
+    }
+
+    /// The body is the one that was signed, where it was.
+    pub(super) fn check_body(&self) -> Result<(), Refusal> {
         let Some((claimed, body)) = &self.claimed else { return Ok(()) };
         match body.sha256() {
             Some(computed) if computed != claimed.decode() => {

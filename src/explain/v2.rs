@@ -1,0 +1,251 @@
+//! Requests of Signature V2: what they would be if it were switched on, and how they deviate.
+
+use zeroize::Zeroizing;
+
+use super::deviations::describe_steps;
+use super::given::first_segment;
+use super::host::FORWARDED;
+use super::seals::other_secrets;
+use super::variants::Step;
+use super::{ExplainOptions, Explanation};
+use crate::sigv2::{ApiRequest, Reading, S3Request, StringToSign, TimelyS3Request, bucket_of_host};
+use crate::sigv4::{Body, Family, Place, Refusal, RequestHead, decode, put_encoded, put_reencoded};
+
+/// Headers beside `x-amz-…` that are signed where they are.
+const SIGNED_LINES: [&str; 2] = ["content-md5", "content-type"];
+
+/// Whether a request is one to a query API in Signature V2.
+pub(super) fn is_api(head: &RequestHead<'_>, body: Body<'_>) -> bool {
+    ApiRequest::is_one(head, form(body))
+}
+
+/// A request to a query API.
+pub(super) fn explain_api(head: &RequestHead<'_>, body: Body<'_>, options: &ExplainOptions<'_>, to: &mut Explanation) {
+    to.refused_by_default = true;
+    let request = match ApiRequest::parse(head, form(body)) {
+        Ok(request) => request,
+        Err(refusal) => return to.refuse(&refusal, Family::Query),
+    };
+    to.show_string_to_sign(request.read(None).text());
+    let refusal = match request.check_time(options.at) {
+        Ok(timely) => judge(timely.string_to_sign(), options, to),
+        Err(refusal) => Some(refusal),
+    };
+    let Some(refusal) = refusal else { return };
+    to.refuse(&refusal, Family::Query);
+    let read = |host: &[u8]| request.read(Some(host));
+    let hosts = hosts(head, request.host(), options);
+    let found = first_right(options, || {
+        let received = std::iter::once((request.host().to_vec(), vec![]));
+        received.chain(hosts.iter().cloned()).map(|(host, steps)| (read(&host), steps))
+    });
+    to.deviations = found.map_or(Vec::new(), |steps| describe_steps(steps, time_step(&refusal)));
+}
+
+/// A request to S3.
+pub(super) fn explain_s3(head: &RequestHead<'_>, options: &ExplainOptions<'_>, to: &mut Explanation) {
+    to.refused_by_default = true;
+    let request = match S3Request::parse(head) {
+        Ok(request) => request,
+        Err(refusal) => return to.refuse(&refusal, Family::S3),
+    };
+    let buckets = buckets(&request, options);
+    to.show_string_to_sign(request.read(&reading(buckets.first())).text());
+    let refusal = match request.check_time(options.at) {
+        Ok(timely) => judge_buckets(&timely, &buckets, options, to),
+        Err(refusal) => Some(refusal),
+    };
+    let Some(refusal) = refusal else { return };
+    to.refuse(&refusal, Family::S3);
+    let found = first_right(options, || {
+        let mut tried: Vec<(StringToSign<'_>, Vec<Step>)> = Vec::new();
+        for bucket in &buckets {
+            let base = reading(Some(bucket));
+            tried.push((request.read(&base), vec![]));
+            tried.extend(deviating(head, &request, &base));
+        }
+        tried.into_iter()
+    });
+    to.deviations = found.map_or(Vec::new(), |steps| describe_steps(steps, time_step(&refusal)));
+}
+
+/// The refusal, unless the signature is right with one of the buckets.
+fn judge_buckets(
+    timely: &TimelyS3Request<'_, '_, '_>,
+    buckets: &[Option<Vec<u8>>],
+    options: &ExplainOptions<'_>,
+    to: &mut Explanation,
+) -> Option<Refusal> {
+    let mut refusal = None;
+    for bucket in buckets {
+        for string_to_sign in timely.strings_to_sign(bucket.as_deref()) {
+            let text = string_to_sign.text().to_vec();
+            match judge(string_to_sign, options, to) {
+                Some(wrong) => refusal = refusal.or(Some(wrong)),
+                None => {
+                    to.show_string_to_sign(&text);
+                    let bucket = bucket.as_deref().map(String::from_utf8_lossy);
+                    to.notes.extend(bucket.map(|bucket| format!("the bucket `{bucket}` stands in the host")));
+                    return None;
+                }
+            }
+        }
+    }
+    refusal
+}
+
+fn reading(bucket: Option<&Option<Vec<u8>>>) -> Reading<'_> {
+    Reading { bucket: bucket.and_then(Option::as_deref), ..Reading::default() }
+}
+
+/// The refusal, or nothing where the signature is right or there is no secret to tell.
+fn judge(string_to_sign: StringToSign<'_>, options: &ExplainOptions<'_>, to: &mut Explanation) -> Option<Refusal> {
+    let Some(secret) = options.secret else {
+        to.message = Some("every check passes that needs no key; the signature is not checked".to_owned());
+        return None;
+    };
+    match string_to_sign.verify(secret) {
+        Ok(_) => {
+            to.accept();
+            None
+        }
+        Err(refusal) => Some(refusal),
+    }
+}
+
+fn form(body: Body<'_>) -> &[u8] {
+    match body {
+        Body::Bytes(bytes) => bytes,
+        Body::Sha256(_) | Body::Absent => b"",
+    }
+}
+
+/// The bucket that the host names, or none. Without names of the service to compare the host with, each beginning of
+/// the host may be one.
+fn buckets(request: &S3Request<'_, '_>, options: &ExplainOptions<'_>) -> Vec<Option<Vec<u8>>> {
+    let host = request.host().unwrap_or_default();
+    if !options.hosts.is_empty() {
+        return vec![bucket_of_host(host, options.hosts)];
+    }
+    let bare = host.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
+    let dots = memchr::memchr_iter(b'.', &bare).map(|dot| Some(bare[..dot].to_vec()));
+    let is_address = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') || host.starts_with(b"[");
+    let in_host = dots.chain([Some(bare.clone())]).take(8).filter(|_| !is_address);
+    std::iter::once(None).chain(in_host).collect()
+}
+
+/// Tries the secrets that there are on the texts that there are, in their order; the other secrets come last.
+fn first_right<'s, I: Iterator<Item = (StringToSign<'s>, Vec<Step>)>>(
+    options: &ExplainOptions<'_>,
+    tried: impl Fn() -> I,
+) -> Option<Vec<Step>> {
+    let secret = options.secret?;
+    let own = (Zeroizing::new(secret.to_vec()), None);
+    let others = other_secrets(secret, options).into_iter().map(|(secret, step)| (secret, Some(step)));
+    for (secret, step) in std::iter::once(own).chain(others) {
+        // Another secret and another deviation at once would be a guess too many.
+        let most = if step.is_some() { 0 } else { usize::MAX };
+        let mut right = tried().filter(|(_, steps)| steps.len() <= most);
+        let found = right.find_map(|(text, steps)| text.verify(&secret).is_ok().then_some(steps));
+        if let Some(steps) = found {
+            return Some(steps.into_iter().chain(step).collect());
+        }
+    }
+    None
+}
+
+/// The strings to sign that deviate in one thing.
+fn deviating<'s>(
+    head: &RequestHead<'_>,
+    request: &'s S3Request<'_, '_>,
+    base: &Reading<'_>,
+) -> Vec<(StringToSign<'s>, Vec<Step>)> {
+    let mut tried = Vec::new();
+    let mut add = |reading: Reading<'_>, name: String, condition: String| {
+        tried.push((request.read(&reading), vec![Step::new(name, condition)]));
+    };
+    for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {
+        let reading = Reading { method: Some(method.as_bytes()), ..base.clone() };
+        add(reading, format!("method={method}"), format!("the method were {method}: it was changed on the way"));
+    }
+    let condition = "the value of x-amz-date stood in the line of the date, as a page of the documentation has it";
+    add(Reading { amz_date_in_its_line: true, ..base.clone() }, "date=amz-date".into(), condition.into());
+    for (path, name, condition) in paths(request) {
+        add(Reading { path: Some(&path), ..base.clone() }, format!("path={name}"), condition);
+    }
+    let amz = head.headers().iter().map(|header| header.name.to_ascii_lowercase()).filter(|n| n.starts_with(b"x-amz-"));
+    let parameters = request.parameter_names().filter(|name| name.starts_with(b"x-amz-")).map(<[u8]>::to_vec);
+    for name in SIGNED_LINES.iter().map(|name| name.as_bytes().to_vec()).chain(amz).chain(parameters) {
+        let shown = String::from_utf8_lossy(&name).into_owned();
+        let condition = format!("`{shown}` were not there: it was added after signing, or the signer leaves it out");
+        add(Reading { without_header: Some(&name), ..base.clone() }, format!("header=without:{shown}"), condition);
+    }
+    for name in request.parameter_names() {
+        let shown = String::from_utf8_lossy(name).into_owned();
+        let condition = format!("`{shown}` in the query were not signed: it was added, or the signer leaves it out");
+        add(Reading { without_parameter: Some(name), ..base.clone() }, format!("resource=without:{shown}"), condition);
+    }
+    let condition = "every parameter of the query were signed, not only those that name a sub-resource";
+    add(Reading { all_parameters: true, ..base.clone() }, "resource=all-parameters".into(), condition.into());
+    tried
+}
+
+/// Other forms of the path.
+fn paths(request: &S3Request<'_, '_>) -> Vec<(Vec<u8>, &'static str, String)> {
+    let path = request.path();
+    let mut paths = Vec::new();
+    let is_bucket = first_segment(path).is_some_and(|(_, rest)| rest == b"/") && !path.ends_with(b"/");
+    if is_bucket {
+        paths.push(([path, b"/"].concat(), "bucket-slash", "the bucket were signed with a slash after it".to_owned()));
+    }
+    if let Some(without) = path.strip_suffix(b"/") {
+        paths.push((without.to_vec(), "no-slash", "the slash at the end of the path were not signed".to_owned()));
+    }
+    let (mut reencoded, mut double) = (Vec::new(), Vec::new());
+    put_reencoded(&mut reencoded, path, Place::Path);
+    for piece in path.split_inclusive(|byte| *byte == b'/') {
+        let (text, slash) = piece.strip_suffix(b"/").map_or((piece, &b""[..]), |text| (text, b"/"));
+        put_encoded(&mut double, text);
+        double.extend_from_slice(slash);
+    }
+    paths.push((reencoded, "reenc", "the path were signed decoded once and encoded once".to_owned()));
+    paths.push((decode(path, Place::Path).into_owned(), "decoded", "the path were signed decoded".to_owned()));
+    paths.push((double, "double", "the path were signed encoded once more".to_owned()));
+    if let Some((prefix, rest)) = first_segment(path) {
+        let prefix = String::from_utf8_lossy(prefix);
+        let condition = format!("the path did not begin with `/{prefix}`: a proxy added it, or moved the bucket there");
+        paths.push((rest.to_vec(), "prefix-added", condition));
+    }
+    paths
+}
+
+/// Hosts that the request may have been signed for.
+fn hosts(head: &RequestHead<'_>, host: &[u8], options: &ExplainOptions<'_>) -> Vec<(Vec<u8>, Vec<Step>)> {
+    let bare = host.split(|byte| *byte == b':').next().unwrap_or_default();
+    let ports = ["80", "443", "8080", "8443"].map(|port| [bare, b":", port.as_bytes()].concat());
+    let with_port = |host: Vec<u8>| {
+        let condition = format!("Host were `{}`: the port was dropped or changed", String::from_utf8_lossy(&host));
+        (host, vec![Step::new("host=with-port", condition)])
+    };
+    let condition = format!("Host were `{}`: the signer left the port out", String::from_utf8_lossy(bare));
+    let without = (bare.to_vec(), vec![Step::new("host=without-port", condition)]);
+    let forwarded = FORWARDED.iter().flat_map(|name| {
+        let headers = head.headers().iter().filter(|header| header.name.eq_ignore_ascii_case(name.as_bytes()));
+        headers.map(|header| header.value.to_vec()).collect::<Vec<_>>()
+    });
+    let named = options.hosts.iter().map(|name| name.clone().into_bytes()).chain(forwarded).map(|host| {
+        let condition = format!("Host were `{}`: a proxy rewrote Host", String::from_utf8_lossy(&host));
+        (host, vec![Step::new("host=rewritten", condition)])
+    });
+    std::iter::once(without).chain(ports.map(with_port)).chain(named).collect()
+}
+
+fn time_step(refusal: &Refusal) -> Vec<Step> {
+    match refusal {
+        Refusal::Skewed { signed, .. } => vec![Step::new("clock=skewed", format!("it were {signed} now"))],
+        Refusal::Expired { signed, .. } => {
+            vec![Step::new("clock=expired", format!("the URL had not expired: it was good until {signed}"))]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,38 @@
+//! The parameters of a query, or of a form in a body, decoded.
+
+use memchr::memchr;
+
+use crate::sigv4::{Place, Refusal, decode};
+
+/// `name=value`, decoded; the value is `None` where there was no `=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Parameter {
+    pub name: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+/// The parameters between `&`. A `+` is a blank, as forms have it; `%` without two digits stands for itself.
+pub(crate) fn parameters(text: &[u8]) -> Vec<Parameter> {
+    let pieces = text.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
+    let parameter = |piece: &[u8]| {
+        let (name, value) = match memchr(b'=', piece) {
+            Some(mark) => (&piece[..mark], Some(&piece[mark + 1..])),
+            None => (piece, None),
+        };
+        let decoded = |text| decode(text, Place::Query).into_owned();
+        Parameter { name: decoded(name), value: value.map(decoded) }
+    };
+    pieces.map(parameter).collect()
+}
+
+/// The value of a parameter that may come once.
+///
+/// # Errors
+/// If it came twice: servers disagree on which of the two counts.
+pub(super) fn only<'p>(parameters: &'p [Parameter], name: &'static str) -> Result<Option<&'p [u8]>, Refusal> {
+    let mut found = parameters.iter().filter(|parameter| parameter.name == name.as_bytes());
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(Refusal::RepeatedParameter(name)),
+        (found, None) => Ok(found.map(|parameter| parameter.value.as_deref().unwrap_or_default())),
+    }
+}

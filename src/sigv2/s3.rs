@@ -1,0 +1,287 @@
+//! S3's Signature V2, in the Authorization header or in a URL.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memrchr;
+
+use super::date::parse_http_date;
+use super::parameters::{Parameter, only, parameters};
+use super::signature::{Hash, StringToSign};
+use super::sub_resources::is_sub_resource;
+use crate::sigv4::{AmzDate, AuthorizationFault, Carrier, Refusal, RequestHead, UnixSeconds, split_authority};
+
+/// How far the time of a request may be off, in seconds.
+const SKEW: i64 = 15 * 60;
+
+/// A request to S3 with credentials of Signature V2 that are well formed, nothing of which has been verified.
+pub struct S3Request<'r, 'a> {
+    head: &'r RequestHead<'a>,
+    access_key_id: String,
+    signature: Vec<u8>,
+    time: Time,
+    path: &'a [u8],
+    parameters: Vec<Parameter>,
+}
+
+/// What time the credentials name.
+#[derive(Clone, Copy)]
+enum Time {
+    /// In the header: when it was signed.
+    Signed(UnixSeconds),
+    /// In a URL: up to when it is good.
+    Expires(UnixSeconds),
+}
+
+/// A request whose time is right.
+#[derive(Clone, Copy)]
+pub struct TimelyS3Request<'s, 'r, 'a>(&'s S3Request<'r, 'a>);
+
+/// How the string to sign is read from a request. The default is what the documentation says; the rest is for finding
+/// out what a signer does otherwise.
+#[derive(Clone, Default)]
+pub(crate) struct Reading<'x> {
+    /// The bucket, if the host names it.
+    pub bucket: Option<&'x [u8]>,
+    /// Another method.
+    pub method: Option<&'x [u8]>,
+    /// Another path.
+    pub path: Option<&'x [u8]>,
+    /// The date stands in its line though there is an x-amz-date.
+    pub amz_date_in_its_line: bool,
+    /// A header, in lower case, that is taken for absent.
+    pub without_header: Option<&'x [u8]>,
+    /// A sub-resource that is taken for absent.
+    pub without_parameter: Option<&'x [u8]>,
+    /// A sub-resource with an empty value has an equals sign, if it was sent with one. Servers differ, clients as well.
+    pub equals_before_nothing: bool,
+    /// Every parameter is taken for a sub-resource.
+    pub all_parameters: bool,
+}
+
+impl<'r, 'a> S3Request<'r, 'a> {
+    /// Finds the credentials and reads them.
+    ///
+    /// # Errors
+    /// If there are none, more than one kind, or one that is not well formed.
+    pub fn parse(head: &'r RequestHead<'a>) -> Result<Self, Refusal> {
+        let (_, target) = split_authority(head.target());
+        let mark = memchr::memchr(b'?', target).unwrap_or(target.len());
+        let (path, query) = (&target[..mark], target.get(mark + 1..).unwrap_or_default());
+        let parameters = parameters(query);
+        let authorization = header(head, "authorization")?;
+        let in_query = parameters.iter().any(|p| p.name == b"AWSAccessKeyId");
+        match (authorization, in_query) {
+            (Some(_), true) => Err(Refusal::SeveralCredentials),
+            (None, false) => Err(Refusal::MissingCredentials),
+            (Some(value), false) => Self::from_header(head, value, path, parameters),
+            (None, true) => Self::from_query(head, path, parameters),
+        }
+    }
+
+    /// `AWS id:signature`.
+    fn from_header(
+        head: &'r RequestHead<'a>,
+        value: &[u8],
+        path: &'a [u8],
+        parameters: Vec<Parameter>,
+    ) -> Result<Self, Refusal> {
+        let carrier = Carrier::Header;
+        let malformed =
+            || Refusal::MalformedAuthorization(AuthorizationFault::NotNameValue("AWS id:signature is expected".into()));
+        let credential = value.strip_prefix(b"AWS ").ok_or_else(malformed)?.trim_ascii();
+        // An id may hold a colon: OpenStack puts a tenant there.
+        let colon = memrchr(b':', credential).ok_or_else(malformed)?;
+        let access_key_id = std::str::from_utf8(&credential[..colon]).map_err(|_| malformed())?;
+        let date = header(head, "x-amz-date")?.or(header(head, "date")?);
+        let date = date.ok_or(Refusal::MissingParts { carrier, parts: vec!["Date"] })?;
+        let time = parse_http_date(date)
+            .ok_or_else(|| Refusal::MalformedDate { carrier, got: String::from_utf8_lossy(date).into_owned() })?;
+        let signature = read_signature(&credential[colon + 1..])?;
+        let access_key_id = access_key_id.to_owned();
+        Ok(Self { head, access_key_id, signature, time: Time::Signed(time), path, parameters })
+    }
+
+    /// AWSAccessKeyId, Expires and Signature.
+    fn from_query(head: &'r RequestHead<'a>, path: &'a [u8], parameters: Vec<Parameter>) -> Result<Self, Refusal> {
+        let carrier = Carrier::Query;
+        let names = ["AWSAccessKeyId", "Expires", "Signature"];
+        let mut values = [None; 3];
+        for (value, name) in values.iter_mut().zip(names) {
+            *value = only(&parameters, name)?.filter(|value| !value.is_empty());
+        }
+        let [Some(id), Some(expires), Some(signature)] = values else {
+            let missing = names.iter().zip(values).filter(|(_, value)| value.is_none()).map(|(name, _)| *name);
+            return Err(Refusal::MissingParts { carrier, parts: missing.collect() });
+        };
+        let expires = std::str::from_utf8(expires).unwrap_or_default();
+        let time = expires.parse().map_err(|_| Refusal::MalformedExpires { got: expires.to_owned() })?;
+        let (access_key_id, signature) = (String::from_utf8_lossy(id).into_owned(), read_signature(signature)?);
+        Ok(Self { head, access_key_id, signature, time: Time::Expires(time), path, parameters })
+    }
+
+    /// The id that the request claims.
+    pub fn access_key_id(&self) -> &str {
+        &self.access_key_id
+    }
+
+    /// The request was signed for now.
+    ///
+    /// # Errors
+    /// If its time is more than 15 minutes off, or its URL has expired.
+    pub fn check_time(&self, now: UnixSeconds) -> Result<TimelyS3Request<'_, 'r, 'a>, Refusal> {
+        match self.time {
+            Time::Signed(time) if now.saturating_sub(time).abs() > SKEW => {
+                Err(Refusal::Skewed { signed: AmzDate::at(time), now, tolerance: SKEW })
+            }
+            Time::Expires(time) if now > time => Err(Refusal::Expired { signed: AmzDate::at(time), expires: 0, now }),
+            Time::Signed(_) | Time::Expires(_) => Ok(TimelyS3Request(self)),
+        }
+    }
+
+    /// The Host header.
+    pub fn host(&self) -> Option<&'a [u8]> {
+        header(self.head, "host").ok().flatten()
+    }
+
+    pub(crate) fn path(&self) -> &'a [u8] {
+        self.path
+    }
+
+    pub(crate) fn parameter_names(&self) -> impl Iterator<Item = &[u8]> {
+        self.parameters.iter().map(|parameter| &parameter.name[..])
+    }
+
+    /// The string to sign in a certain reading.
+    pub(crate) fn read(&self, reading: &Reading<'_>) -> StringToSign<'_> {
+        let mut text = Vec::new();
+        let method = reading.method.unwrap_or(self.head.method());
+        let line = |name: &'static str| match header(self.head, name) {
+            Ok(Some(value)) if reading.without_header != Some(name.as_bytes()) => value,
+            _ => b"",
+        };
+        for value in [method, line("content-md5"), line("content-type")] {
+            text.extend_from_slice(value);
+            text.push(b'\n');
+        }
+        text.extend(self.date_line(reading));
+        text.push(b'\n');
+        self.put_amz_headers(&mut text, reading);
+        self.put_resource(&mut text, reading);
+        StringToSign { access_key_id: &self.access_key_id, text, hash: Hash::Sha1, signature: &self.signature }
+    }
+
+    /// Expires of a URL; the date, unless an x-amz-date stands among the headers.
+    fn date_line(&self, reading: &Reading<'_>) -> Vec<u8> {
+        if matches!(self.time, Time::Expires(_)) {
+            return only(&self.parameters, "Expires").ok().flatten().unwrap_or_default().to_vec();
+        }
+        let of = |name: &'static str| header(self.head, name).ok().flatten();
+        match of("x-amz-date") {
+            Some(date) if reading.amz_date_in_its_line => date.to_vec(),
+            Some(_) => Vec::new(),
+            None => of("date").unwrap_or_default().to_vec(),
+        }
+    }
+
+    /// `x-amz-…` headers, and parameters of that name, which stand for headers: `name:value`, sorted.
+    fn put_amz_headers(&self, text: &mut Vec<u8>, reading: &Reading<'_>) {
+        let mut lines: BTreeMap<Vec<u8>, Vec<&[u8]>> = BTreeMap::new();
+        let headers = self.head.headers().iter().map(|header| (header.name, header.value));
+        let parameters = self.parameters.iter().map(|p| (&p.name[..], p.value.as_deref().unwrap_or_default()));
+        for (name, value) in headers.chain(parameters) {
+            let name = name.to_ascii_lowercase();
+            let is_taken_out =
+                reading.without_header == Some(&name[..]) || (reading.amz_date_in_its_line && name == b"x-amz-date");
+            if name.starts_with(b"x-amz-") && !is_taken_out {
+                lines.entry(name).or_default().push(value);
+            }
+        }
+        for (name, values) in lines {
+            let values: Vec<_> = values.into_iter().map(unfolded).collect();
+            text.extend(name);
+            text.push(b':');
+            text.extend(values.join(&b','));
+            text.push(b'\n');
+        }
+    }
+
+    fn put_resource(&self, text: &mut Vec<u8>, reading: &Reading<'_>) {
+        if let Some(bucket) = reading.bucket {
+            text.push(b'/');
+            text.extend_from_slice(bucket);
+        }
+        text.extend_from_slice(reading.path.unwrap_or(if self.path.is_empty() { b"/" } else { self.path }));
+        let is_signed = |parameter: &&Parameter| {
+            let name = &parameter.name[..];
+            let is_credential = [&b"AWSAccessKeyId"[..], b"Expires", b"Signature"].contains(&name);
+            let is_wanted = is_sub_resource(name) || (reading.all_parameters && !is_credential);
+            is_wanted && reading.without_parameter != Some(name)
+        };
+        let mut signed: Vec<_> = self.parameters.iter().filter(is_signed).collect();
+        signed.sort_by(|a, b| a.name.cmp(&b.name));
+        for (index, Parameter { name, value }) in signed.into_iter().enumerate() {
+            text.push(if index == 0 { b'?' } else { b'&' });
+            text.extend_from_slice(name);
+            let value = value.as_deref().filter(|value| !value.is_empty() || reading.equals_before_nothing);
+            if let Some(value) = value {
+                text.push(b'=');
+                text.extend_from_slice(value);
+            }
+        }
+    }
+}
+
+impl<'s> TimelyS3Request<'s, '_, '_> {
+    /// The strings to sign, of which one is right: signers differ in whether `?tagging=` is signed with its equals sign.
+    /// `bucket` is the bucket that the host names, if it does: see [`bucket_of_host`].
+    pub fn strings_to_sign(&self, bucket: Option<&[u8]>) -> [StringToSign<'s>; 2] {
+        [false, true]
+            .map(|equals_before_nothing| self.0.read(&Reading { bucket, equals_before_nothing, ..Reading::default() }))
+    }
+}
+
+/// The bucket in front of one of the names that the service is known by (ports do not count), in lower case. `None` if
+/// the host is one of the names itself, or has nothing to do with them.
+pub fn bucket_of_host(host: &[u8], names: &[String]) -> Option<Vec<u8>> {
+    let host = without_port(host).to_ascii_lowercase();
+    let is_name = |name: &&String| host == without_port(name.as_bytes()).to_ascii_lowercase();
+    if names.iter().any(|name| is_name(&name)) {
+        return None;
+    }
+    let bucket = |name: &String| {
+        let bucket = host.strip_suffix(&without_port(name.as_bytes()).to_ascii_lowercase()[..])?.strip_suffix(b".")?;
+        (!bucket.is_empty()).then(|| bucket.to_vec())
+    };
+    // The longest name: `a.b.example` is bucket `a` of `b.example` rather than `a.b` of `example`.
+    names.iter().filter_map(bucket).min_by_key(Vec::len)
+}
+
+fn without_port(host: &[u8]) -> &[u8] {
+    match memrchr(b':', host) {
+        Some(colon) if host[colon + 1..].iter().all(u8::is_ascii_digit) => &host[..colon],
+        _ => host,
+    }
+}
+
+/// The value of a header that may come once.
+fn header<'a>(head: &RequestHead<'a>, name: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+    let mut found = head.headers().iter().filter(|header| header.name.eq_ignore_ascii_case(name.as_bytes()));
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(Refusal::RepeatedHeader(name)),
+        (found, None) => Ok(found.map(|header| header.value)),
+    }
+}
+
+/// A value that was folded over several lines, in one.
+fn unfolded(value: &[u8]) -> Vec<u8> {
+    let lines = value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    lines.collect::<Vec<_>>().join(&b' ')
+}
+
+/// Base64 of the 20 bytes of HMAC-SHA1.
+fn read_signature(text: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let decoded = STANDARD.decode(text).ok().filter(|bytes| bytes.len() == 20);
+    decoded.ok_or_else(|| Refusal::MalformedSignature { got: String::from_utf8_lossy(text).into_owned() })
+}

@@ -1,0 +1,75 @@
+//! The key pair of a secret, of which only the public half leaves this file.
+
+use hmac::{Hmac, KeyInit, Mac};
+use p256::SecretKey;
+use p256::ecdsa::signature::Verifier as _;
+use p256::ecdsa::{Signature, VerifyingKey};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::ALGORITHM;
+
+/// The key that signatures of one access key are verified with. Not secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKey(VerifyingKey);
+
+impl PublicKey {
+    /// The public key of a secret access key.
+    ///
+    /// The private key is drawn as in NIST SP 800-108 (counter mode, HMAC-SHA256 under `AWS4A` and the secret), from
+    /// the id and a counter; a number beyond the group's order is drawn again with the next one. `None` if all 254 are
+    /// beyond it, which is never.
+    pub fn derive(secret: &[u8], access_key_id: &str) -> Option<Self> {
+        let key = Zeroizing::new([b"AWS4A", secret].concat());
+        (1..=254).find_map(|counter| private_key(&key, access_key_id, counter)).map(|key| Self(public_half(&key)))
+    }
+
+    /// From its two coordinates, 32 bytes each; `None` if they are no point of the curve.
+    pub fn from_coordinates(x: &[u8; 32], y: &[u8; 32]) -> Option<Self> {
+        let point = [&[4][..], x, y].concat();
+        VerifyingKey::from_sec1_bytes(&point).ok().map(Self)
+    }
+
+    /// Its two coordinates: the uncompressed point of SEC 1 without its first byte.
+    pub fn coordinates(&self) -> ([u8; 32], [u8; 32]) {
+        let point = self.0.to_sec1_point(false);
+        let half = |range: std::ops::Range<usize>| point.as_bytes()[range].try_into().expect("32 bytes");
+        (half(1..33), half(33..65))
+    }
+
+    /// Whether `signature`, DER and nothing after it, is one of `message` by this key. Signatures with a high s are
+    /// right as well: signers of AWS make them.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        Signature::from_der(signature).is_ok_and(|signature| self.0.verify(message, &signature).is_ok())
+    }
+}
+
+fn public_half(key: &SecretKey) -> VerifyingKey {
+    VerifyingKey::from(key.public_key())
+}
+
+/// The candidate of one counter plus one, if it is below the order of the group.
+fn private_key(key: &[u8], access_key_id: &str, counter: u8) -> Option<SecretKey> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(&1_u32.to_be_bytes());
+    mac.update(ALGORITHM.as_bytes());
+    mac.update(&[0]);
+    mac.update(access_key_id.as_bytes());
+    mac.update(&[counter]);
+    // The length of the result, in bits.
+    mac.update(&256_u32.to_be_bytes());
+    let mut number = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
+    add_one(&mut number)?;
+    SecretKey::from_slice(&*number).ok()
+}
+
+/// `None` on overflow. Every byte is looked at, whatever they are.
+fn add_one(number: &mut [u8; 32]) -> Option<()> {
+    let mut carry = 1_u16;
+    for byte in number.iter_mut().rev() {
+        carry += u16::from(*byte);
+        *byte = carry.to_be_bytes()[1];
+        carry >>= 8;
+    }
+    (carry == 0).then_some(())
+}
