@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".rederive.v1.Accept.form")
         // A refusal is much smaller.
         .boxed(".rederive.v1.VerifyResponse.decision.accept")
+        .boxed(".rederive.v1.Outcome.outcome.accept")
         .compile_fds(files)?;
     Ok(())
 }

@@ -11,7 +11,9 @@ use tonic::{Code, Status};
 use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
-use super::{Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, Verifier, VerifyCall, v1};
+use super::{
+    Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, Verifier, VerifyCall, many, v1,
+};
 use crate::http::RequestId;
 use crate::sigv4::{self, Body, PayloadStatus, PreparedSigningKey};
 
@@ -53,9 +55,31 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
         let request_id = request_id.to_string();
         Ok(tonic::Response::new(v1::VerifyResponse { decision: Some(decision), request_id }))
     }
+
+    async fn verify_batch(
+        &self,
+        request: tonic::Request<v1::VerifyBatchRequest>,
+    ) -> Result<tonic::Response<v1::VerifyBatchResponse>, Status> {
+        let (_, extensions, message) = request.into_parts();
+        let asking: &Asking = extensions.get().expect("the door lets nothing in without it");
+        let outcomes = many::batch(&self.0, asking, &message.requests).await.map_err(|what| malformed(&what))?;
+        let request_id = asking.request_id.to_string();
+        Ok(tonic::Response::new(v1::VerifyBatchResponse { outcomes, request_id }))
+    }
+
+    type VerifyStreamStream = many::Outcomes;
+
+    async fn verify_stream(
+        &self,
+        request: tonic::Request<tonic::Streaming<v1::VerifyRequest>>,
+    ) -> Result<tonic::Response<Self::VerifyStreamStream>, Status> {
+        let (_, extensions, messages) = request.into_parts();
+        let asking: &Asking = extensions.get().expect("the door lets nothing in without it");
+        Ok(tonic::Response::new(many::stream(self.0.clone(), asking.clone(), messages)))
+    }
 }
 
-fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed> {
+pub(super) fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed> {
     let expect = message.expect.as_ref().ok_or_else(|| Malformed::missing("expect", "say what it is verified for"))?;
     let (head, body) = (head(message)?, body(message)?);
     let call = VerifyCall {
@@ -109,7 +133,7 @@ fn verified_form(form: sigv4::VerifiedForm) -> v1::VerifiedForm {
     }
 }
 
-fn accept(accepted: Accepted) -> v1::Accept {
+pub(super) fn accept(accepted: Accepted) -> v1::Accept {
     v1::Accept {
         streaming: accepted.streaming.as_ref().map(streaming),
         signing_key: accepted.signing_key.as_deref().map(signing_key).unwrap_or_default(),
@@ -139,7 +163,7 @@ fn accept(accepted: Accepted) -> v1::Accept {
     }
 }
 
-fn refuse(refused: Refused) -> v1::Refuse {
+pub(super) fn refuse(refused: Refused) -> v1::Refuse {
     let elements = refused.elements.into_iter();
     v1::Refuse {
         code: refused.code.into_owned(),

@@ -11,6 +11,7 @@ mod decision;
 mod door;
 mod grpc;
 mod json;
+mod many;
 mod metrics;
 mod verifier;
 

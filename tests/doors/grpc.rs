@@ -3,15 +3,17 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rederive::rpc::v1::outcome::Outcome as OneOutcome;
 use rederive::rpc::v1::verifier_client::VerifierClient;
 use rederive::rpc::v1::verify_request::{Payload as Body, RequestHead};
 use rederive::rpc::v1::verify_response::Decision;
 use rederive::rpc::v1::{
-    ContentLengthRange, Element, Expect, FormField, Header, Payload, PostForm, PrincipalSource, RequestFields,
-    VerifiedForm, VerifyRequest, VerifyResponse,
+    ContentLengthRange, Element, Expect, FormField, Header, Outcome, Payload, PostForm, PrincipalSource, RequestFields,
+    VerifiedForm, VerifyBatchRequest, VerifyRequest, VerifyResponse,
 };
 use tonic::{Code, Status};
 
@@ -204,4 +206,68 @@ async fn callers_are_told_apart() {
     assert_eq!(authority.times(), 0);
     assert_eq!(ask(bearer, "s3").await, Code::Ok);
     assert_eq!(authority.last().caller, "g");
+}
+
+/// Services of the made-up authority, and what comes of a request for each.
+const MANY: [(&str, &str); 7] = [
+    ("slow", "accept"),
+    ("refuse", "SignatureDoesNotMatch"),
+    ("s3", "accept"),
+    ("unavailable", "the HSM does not answer"),
+    ("malformed", "body_required"),
+    ("", "bad_field"),
+    ("slow", "accept"),
+];
+
+fn told(outcome: Outcome) -> String {
+    match outcome.outcome.expect("one is set") {
+        OneOutcome::Accept(accept) if accept.access_key_id == "AKIARZPUZDIKAAERULUU" => "accept".into(),
+        OneOutcome::Accept(accept) => panic!("{accept:?}"),
+        OneOutcome::Refuse(refuse) => refuse.code,
+        OneOutcome::Unavailable(unavailable) => unavailable.reason,
+        OneOutcome::Malformed(malformed) => malformed.error,
+    }
+}
+
+#[tokio::test]
+async fn many_at_once() {
+    let (served, authority) = rpc(&config("")).await;
+    let batch = |services: Vec<&str>| VerifyBatchRequest { requests: services.into_iter().map(request).collect() };
+    let sent = batch(MANY.iter().map(|(service, _)| *service).collect());
+    let answer = client(served.address).verify_batch(sent).await.expect("an answer").into_inner();
+    assert_eq!(answer.outcomes.into_iter().map(told).collect::<Vec<_>>(), MANY.map(|(_, outcome)| outcome));
+    assert!(!answer.request_id.is_empty());
+    assert_eq!(authority.times(), MANY.len() - 1, "each was decided once, but for the malformed one");
+
+    let too_many = client(served.address).verify_batch(batch(vec!["s3"; 257])).await.expect_err("too many");
+    assert_eq!(too_many.metadata().get("rederive-at").expect("a field"), "requests");
+}
+
+#[tokio::test]
+async fn many_after_each_other() {
+    let (served, _) = rpc(&config("")).await;
+    let rounds = 40;
+    let sent: Vec<_> = (0..rounds).flat_map(|_| MANY.map(|(service, _)| request(service))).collect();
+    let mut answers = client(served.address).verify_stream(stream::iter(sent)).await.expect("a stream").into_inner();
+    for _ in 0..rounds {
+        for (service, expected) in MANY {
+            let outcome = answers.message().await.expect("no error").expect("an outcome");
+            assert_eq!(told(outcome), expected, "{service}");
+        }
+    }
+    assert_eq!(answers.message().await.expect("no error"), None);
+}
+
+#[tokio::test]
+async fn among_many_each_is_held_to_what_is_granted() {
+    const TOKEN: &str = "many-token-0123456789-0123456789";
+    let path = file("many-token", TOKEN);
+    let caller =
+        format!("[[caller]]\nname = \"gateway\"\ntoken_file = {path:?}\nservices = [\"s3\"]\nregions = [\"*\"]\n");
+    let (served, authority) = rpc(&config(&caller)).await;
+    let mut sent = tonic::Request::new(VerifyBatchRequest { requests: vec![request("s3"), request("iam")] });
+    sent.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().expect("ASCII"));
+    let answer = client(served.address).verify_batch(sent).await.expect("an answer").into_inner();
+    assert_eq!(answer.outcomes.into_iter().map(told).collect::<Vec<_>>(), ["accept", "not_granted"]);
+    assert_eq!(authority.times(), 1);
 }

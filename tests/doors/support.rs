@@ -82,6 +82,10 @@ impl Verifier for MadeUp {
                 payload: PayloadStatus::NotChecked,
                 ..accepted()
             })),
+            "slow" => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Decision::Accept(Box::new(accepted()))
+            }
             "chunks" => Decision::Accept(Box::new(Accepted { streaming: Some(streaming()), ..accepted() })),
             _ => Decision::Accept(Box::new(Accepted { signing_key: key_for(&call), ..accepted() })),
         }
