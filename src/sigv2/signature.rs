@@ -46,6 +46,7 @@ impl<'a> StringToSign<'a> {
             false => Err(Refusal::SignatureDoesNotMatch {
                 access_key_id: access_key_id.to_owned(),
                 provided: STANDARD.encode(self.signature),
+                string_to_sign: String::from_utf8_lossy(&self.text).into_owned(),
             }),
         }
     }

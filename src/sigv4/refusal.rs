@@ -132,6 +132,8 @@ pub enum Refusal {
         access_key_id: String,
         /// The signature that was presented.
         provided: String,
+        /// What should have been signed: made of the request alone, no secret has a part in it.
+        string_to_sign: String,
     },
     /// The signature is right, and the body is not the one that was signed.
     BodyMismatch {

@@ -118,6 +118,18 @@ impl<'r, 'a> StringToSign<'r, 'a> {
         Refusal::SignatureDoesNotMatch {
             access_key_id: self.access_key_id().to_owned(),
             provided: String::from_utf8_lossy(self.authorization.signature.as_bytes()).into_owned(),
+            string_to_sign: self.text(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let Authorization { date, scope, .. } = self.authorization;
+        match &self.message {
+            Message::CanonicalRequest(Hashes { canonical_request, .. }) => {
+                let text = StringToSignText::new(date, scope, canonical_request);
+                String::from_utf8_lossy(text.as_bytes()).into_owned()
+            }
+            Message::Policy(policy, _) => (*policy).to_owned(),
         }
     }
 

@@ -226,7 +226,13 @@ impl<'a> V4aStringToSign<'_, 'a> {
         let is_right = |hash| key.verifies(self.of.string_to_sign_text(hash).as_bytes(), &self.of.signature);
         if !self.shared.canonical_request_hashes().any(is_right) {
             let provided = self.of.signature.iter().map(|byte| format!("{byte:02x}")).collect();
-            return Err(Refusal::SignatureDoesNotMatch { access_key_id: access_key_id.to_owned(), provided });
+            let string_to_sign =
+                self.shared.canonical_request_hashes().next().map(|hash| self.of.string_to_sign_text(hash));
+            return Err(Refusal::SignatureDoesNotMatch {
+                access_key_id: access_key_id.to_owned(),
+                provided,
+                string_to_sign: string_to_sign.unwrap_or_default(),
+            });
         }
         self.shared.check_body()?;
         Ok(VerifiedV4a { access_key_id, payload: self.shared.payload_status() })

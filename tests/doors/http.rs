@@ -101,6 +101,20 @@ async fn a_panic_is_an_answer_and_hurts_nobody_else() {
     assert_eq!(ask(address, "GET /after", "").await.status, 200);
 }
 
+/// The SDK for JavaScript sets its clock by it when a request is refused for its time.
+#[tokio::test]
+async fn every_answer_has_the_time() {
+    let served = echo("").await;
+    let now = || std::time::SystemTime::now();
+    for path in ["GET /", "GET /panic", "GET /nowhere"] {
+        let before = now();
+        let answer = ask(served.address, path, "").await;
+        let told = httpdate::parse_http_date(answer.header("date")).expect("a date");
+        // Whole seconds, and hyper looks once a second.
+        assert!(told <= now() && told + std::time::Duration::from_secs(2) > before, "{path}: {told:?}");
+    }
+}
+
 #[tokio::test]
 async fn every_request_has_an_id_of_its_own() {
     let served = echo("").await;

@@ -61,9 +61,11 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
             Outside::new("InvalidRequest", 400, "Missing required header for this request: x-amz-content-sha256")
         }
         Refusal::IllegalContentSha256 { got } => illegal_content_sha256(got),
-        Refusal::SignatureDoesNotMatch { access_key_id, provided } => {
-            does_not_match("").with("AWSAccessKeyId", access_key_id).with("SignatureProvided", provided)
-        }
+        Refusal::SignatureDoesNotMatch { access_key_id, provided, string_to_sign } => does_not_match("")
+            .with("AWSAccessKeyId", access_key_id)
+            .with("StringToSign", string_to_sign)
+            .with("SignatureProvided", provided)
+            .with("StringToSignBytes", bytes_of(string_to_sign)),
         Refusal::BodyMismatch { claimed, computed } => body_mismatch(claimed, computed),
         Refusal::AccessDenied { message } => access_denied(message),
     }
@@ -99,6 +101,11 @@ fn does_not_match(why: impl AsRef<str>) -> Outside {
         message = format!("{message} {}", why.as_ref());
     }
     Outside::new("SignatureDoesNotMatch", 403, message)
+}
+
+/// Each byte as two digits, with blanks between them.
+fn bytes_of(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 fn unknown_key(id: &str) -> Outside {
