@@ -17,7 +17,7 @@ use crate::sigv4::PreparedSigningKey;
 #[derive(Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
 enum Verdict<'a> {
-    Accept(Acceptance<'a>),
+    Accept(Box<Acceptance<'a>>),
     Refuse(Refusal<'a>),
     Unavailable { reason: &'a str, retry_after_ms: u64, request_id: &'a str },
 }
@@ -111,7 +111,9 @@ fn hex_of_key<S: Serializer>(key: &Option<&PreparedSigningKey>, serializer: S) -
 pub(super) fn decided(decision: &Decision, id: &RequestId) -> Response {
     let request_id = id.as_str();
     match decision {
-        Decision::Accept(accepted) => json(StatusCode::OK, &Verdict::Accept(acceptance(accepted, request_id))),
+        Decision::Accept(accepted) => {
+            json(StatusCode::OK, &Verdict::Accept(Box::new(acceptance(accepted, request_id))))
+        }
         Decision::Refuse(refused) => json(StatusCode::OK, &Verdict::Refuse(refusal(refused, request_id))),
         Decision::Unavailable { reason, retry_after_ms } => {
             let verdict = Verdict::Unavailable { reason, retry_after_ms: *retry_after_ms, request_id };
