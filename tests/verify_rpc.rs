@@ -214,7 +214,7 @@ fn a_signing_key_is_handed_out_where_it_is_asked_for_and_never_logged() {
     call["want_signing_key"] = true.into();
     let (status, answer) = dev.verify(&call);
     assert_eq!(status, 200, "{answer}");
-    let expected = sign::hex(&sign::signing_key(&alice, &answer["credential_scope"]));
+    let expected = sign::hex(&sign::signing_key(&alice, answer["credential_scope"].as_str().expect("a scope")));
     assert_eq!(answer["signing_key"], expected);
     assert_eq!(answer["streaming"]["kind"], kind);
     let header = |name: &str| signed.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::callers::NotGranted;
-use super::{Accepted, Decision, Malformed, Refused};
+use super::{Accepted, Decision, Malformed, Refused, Streaming};
 use crate::http::{BodyError, RequestId, Response, full};
 use crate::sigv4::PreparedSigningKey;
 
@@ -43,8 +43,8 @@ struct Acceptance<'a> {
     payload: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<Form<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    streaming: Option<Streaming<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "streaming")]
+    streaming: Option<&'a Streaming>,
     /// Secret: the bytes of an answer are wiped when they are freed, like all memory.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_of_key")]
     signing_key: Option<&'a PreparedSigningKey>,
@@ -71,14 +71,6 @@ struct Principal<'a> {
 }
 
 #[derive(Serialize)]
-struct Streaming<'a> {
-    kind: &'static str,
-    date: &'a str,
-    #[serde(serialize_with = "hex")]
-    seed_signature: &'a [u8; 32],
-}
-
-#[derive(Serialize)]
 struct Problem<'a> {
     error: &'a str,
     message: &'a str,
@@ -98,6 +90,19 @@ fn hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error
     let mut digits = Zeroizing::new([0; 64]);
     let digits = base16ct::lower::encode_str(bytes, &mut *digits).expect("twice as many digits as bytes");
     serializer.serialize_str(digits)
+}
+
+fn streaming<S: Serializer>(streaming: &Option<&Streaming>, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        kind: &'static str,
+        date: &'a str,
+        #[serde(serialize_with = "hex")]
+        seed_signature: &'a [u8; 32],
+    }
+    streaming
+        .map(|it| Fields { kind: it.kind.as_str(), date: it.date.as_str(), seed_signature: &it.seed_signature })
+        .serialize(serializer)
 }
 
 fn hex_of_key<S: Serializer>(key: &Option<&PreparedSigningKey>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -144,11 +149,7 @@ fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a>
             key: &form.key,
             content_length_range: form.content_length_range,
         }),
-        streaming: accepted.streaming.as_ref().map(|it| Streaming {
-            kind: it.kind.as_str(),
-            date: it.date.as_str(),
-            seed_signature: &it.seed_signature,
-        }),
+        streaming: accepted.streaming.as_ref(),
         signing_key: accepted.signing_key.as_deref(),
         valid_until: accepted.valid_until,
         deny_list_as_of: accepted.deny_list_as_of,

@@ -96,8 +96,26 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The signing key for a scope that is written as in an answer of `/v1/verify`.
-pub fn signing_key(pair: &Pair, scope: &Value) -> Vec<u8> {
+/// The signing key for a scope: `date/region/service/aws4_request`.
+pub fn signing_key(pair: &Pair, scope: &str) -> Vec<u8> {
     let secret = format!("AWS4{}", pair.secret_access_key).into_bytes();
-    scope.as_str().expect("a scope").split('/').fold(secret, |key, part| hmac(&key, part))
+    scope.split('/').fold(secret, |key, part| hmac(&key, part))
+}
+
+/// The body of a request that [`sign`] signed as `STREAMING-AWS4-HMAC-SHA256-PAYLOAD`.
+pub fn in_chunks(request: &Signed, pair: &Pair, chunks: &[&[u8]]) -> Vec<u8> {
+    let header = |name: &str| &request.headers.iter().find(|(other, _)| other == name).expect("it was signed").1;
+    let (date, authorization) = (header("x-amz-date"), header("authorization"));
+    let scope = authorization.split_once('/').and_then(|(_, rest)| rest.split_once(',')).expect("a credential").0;
+    let mut previous = authorization.rsplit('=').next().expect("a signature").to_owned();
+    let (key, empty, mut body) = (signing_key(pair, scope), hex(&Sha256::digest(b"")), Vec::new());
+    for data in chunks.iter().chain([&&b""[..]]) {
+        let hash = hex(&Sha256::digest(data));
+        let text = format!("AWS4-HMAC-SHA256-PAYLOAD\n{date}\n{scope}\n{previous}\n{empty}\n{hash}");
+        previous = hex(&hmac(&key, &text));
+        body.extend_from_slice(format!("{:x};chunk-signature={previous}\r\n", data.len()).as_bytes());
+        body.extend_from_slice(data);
+        body.extend_from_slice(b"\r\n");
+    }
+    body
 }
