@@ -85,6 +85,21 @@ impl CannotDecide {
     }
 }
 
+impl From<Refusal> for NotAccepted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StringToSignError> for NotAccepted {
+    fn from(error: StringToSignError) -> Self {
+        match error {
+            StringToSignError::Refused(refusal) => Self::Refused(refusal),
+            StringToSignError::BodyRequired => Self::BodyRequired,
+        }
+    }
+}
+
 /// Trouble of ours, on its way out.
 fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
     NotAccepted::CannotDecide(trouble.into())
@@ -103,7 +118,7 @@ impl Authority {
     ) -> Result<Accepted<'a>, NotAccepted> {
         let now = self.clock.now().map_err(undecided)?;
         // 1. The authorization: header, query or none of ours.
-        let request = SignedRequest::parse(head).map_err(NotAccepted::Refused)?;
+        let request = SignedRequest::parse(head)?;
         self.verify_signed(&request, body, expectation, now).await
     }
 
@@ -115,7 +130,7 @@ impl Authority {
         expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
         let now = self.clock.now().map_err(undecided)?;
-        let request = SignedRequest::parse_form(head, form).map_err(NotAccepted::Refused)?;
+        let request = SignedRequest::parse_form(head, form)?;
         self.verify_signed(&request, Body::Absent, expectation, now).await
     }
 
@@ -140,9 +155,9 @@ impl Authority {
             self.not_denied(&name.id)?;
         }
         // 4. Scope and time.
-        let scoped = request.check_scope_and_time(expectation, now).map_err(NotAccepted::Refused)?;
+        let scoped = request.check_scope_and_time(expectation, now)?;
         // 5. The canonical request, hashed; the signed headers are complete.
-        let string_to_sign = scoped.string_to_sign(body).map_err(not_signable)?;
+        let string_to_sign = scoped.string_to_sign(body)?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
         let found = match known {
             Some(known) => Found::Known(known),
@@ -154,7 +169,7 @@ impl Authority {
             self.not_denied(&name.id)?;
             self.account_not_denied(found.row())?;
         }
-        let verified = string_to_sign.verify(found.key()).map_err(NotAccepted::Refused)?;
+        let verified = string_to_sign.verify(found.key())?;
         let waited = found.waited();
         let known = found.proven(|key, row| self.signing_keys.matched(&name, ProvenKey::new(key, row, change)));
         if known.is_first_use_at(now) {
@@ -292,11 +307,4 @@ impl Found {
 /// Services whose requests may name any region.
 fn is_global(service: &str) -> bool {
     matches!(service, "iam" | "sts")
-}
-
-fn not_signable(error: StringToSignError) -> NotAccepted {
-    match error {
-        StringToSignError::Refused(refusal) => NotAccepted::Refused(refusal),
-        StringToSignError::BodyRequired => NotAccepted::BodyRequired,
-    }
 }
