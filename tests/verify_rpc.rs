@@ -327,3 +327,28 @@ fn health_readiness_and_metrics_are_there() {
         assert!(metrics.contains(name), "{metrics}");
     }
 }
+
+#[test]
+fn a_refusal_is_explained_under_the_keys_signing_key() {
+    let dev = Dev::start();
+    let (alice, region) = (dev.user("alice"), dev.ready.region.as_str());
+    let mut call = sign::s3_get(&alice, region, "storage.example:9000", "/b/k").call();
+    call["explain"] = true.into();
+    assert_eq!(dev.verify(&call).1["decision"], "accept");
+    let names = |answer: &Value| -> Vec<String> {
+        let list = answer["deviations"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        list.iter().map(|deviation| deviation["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    // A proxy that puts its own name into Host, and tells the one that it received.
+    let headers = call["headers"].as_array_mut().expect("headers");
+    let host = headers.iter_mut().find(|header| header[0] == "host").expect("a host");
+    *host = json!(["host", "10.0.0.1"]);
+    headers.push(json!(["X-Forwarded-Host", "storage.example:9000"]));
+    let (_, answer) = dev.verify(&call);
+    assert_eq!((&answer["code"], names(&answer)), (&json!("SignatureDoesNotMatch"), vec!["host=rewritten".to_owned()]));
+    // Nothing that anybody knows of.
+    call["target"] = "/b/another".into();
+    assert_eq!(names(&dev.verify(&call).1), Vec::<String>::new());
+    call["explain"] = false.into();
+    assert_eq!(dev.verify(&call).1["deviations"], Value::Null);
+}

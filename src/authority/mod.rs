@@ -6,6 +6,7 @@
 mod clock;
 mod denied_ids;
 mod deny_list;
+mod explain;
 mod follow;
 mod generations;
 mod issue;

@@ -101,7 +101,7 @@ impl From<StringToSignError> for NotAccepted {
 }
 
 /// Trouble of ours, on its way out.
-fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
+pub(super) fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
     NotAccepted::CannotDecide(trouble.into())
 }
 
@@ -179,7 +179,7 @@ impl Authority {
     }
 
     #[inline]
-    fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {
+    pub(super) fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {
         let text = request.access_key_id();
         let unknown = || NotAccepted::Refused(Refusal::UnknownAccessKeyId(text.to_owned()));
         let id = AccessKeyId::parse(text.as_bytes()).ok_or_else(unknown)?;
@@ -197,7 +197,7 @@ impl Authority {
     }
 
     /// Refuses an id that was never ours before anybody is asked about it.
-    fn filter(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
+    pub(super) fn filter(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
         match self.generations().filter(id) {
             Filtered::Ours => Ok(()),
             Filtered::Unknown(generation) => Err(undecided(CannotDecide::NoTagKey(generation))),
@@ -209,13 +209,13 @@ impl Authority {
     }
 
     /// Up to when the deny list is known, if that is late enough.
-    fn fresh_as_of(&self, now: i64) -> Result<i64, NotAccepted> {
+    pub(super) fn fresh_as_of(&self, now: i64) -> Result<i64, NotAccepted> {
         let as_of = self.denied.as_of();
         self.denied.check_fresh(now, self.policy.max_staleness).map_err(undecided)?;
         Ok(as_of)
     }
 
-    fn not_denied(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
+    pub(super) fn not_denied(&self, id: &AccessKeyId) -> Result<(), NotAccepted> {
         if self.denied.holds(id) {
             self.log_refused_id(id, &"it is inactive, deleted or denied");
             return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
@@ -224,7 +224,7 @@ impl Authority {
     }
 
     /// The row and the signing key of an id that was judged good, from the caches or from registry and worker.
-    async fn find(&self, name: &KeyName<'_>, now: i64) -> Result<Found, NotAccepted> {
+    pub(super) async fn find(&self, name: &KeyName<'_>, now: i64) -> Result<Found, NotAccepted> {
         let row = self.issued_key(&name.id).await?;
         self.account_not_denied(&row)?;
         if let Some(known) = self.signing_keys.proven(name) {
@@ -269,7 +269,7 @@ impl Authority {
 }
 
 /// What a signature is compared by.
-enum Found {
+pub(super) enum Found {
     /// A key that was judged good, and nothing has changed since.
     Known(Arc<ProvenKey>),
     /// A key whose id was judged good for this request.
@@ -285,6 +285,10 @@ impl Found {
     }
 
     fn key(&self) -> &PreparedSigningKey {
+        self.shared_key()
+    }
+
+    pub(super) fn shared_key(&self) -> &Arc<PreparedSigningKey> {
         match self {
             Self::Known(known) => &known.key,
             Self::Key { key, .. } => key,

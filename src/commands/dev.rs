@@ -132,7 +132,7 @@ fn config_text(state: &Path, module: &Path, listen: SocketAddr, rpc_listen: Sock
         "# Written by 'rederive dev' at each start.\n\
          state_dir = {state_dir}\n\n\
          [api]\nlisten = \"{listen}\"\nallow_plaintext = true\n\n\
-         [rpc]\nlisten = \"{rpc_listen}\"\nanyone = {{ want_signing_key = true }}\n\n\
+         [rpc]\nlisten = \"{rpc_listen}\"\nanyone = {{ want_signing_key = true, explain = true }}\n\n\
          [[token]]\nname = \"{TOKEN}\"\nmodule = {module}\nlabel = \"{TOKEN}\"\npin_file = {pin}\n\
          environment = {{ SOFTHSM2_CONF = {conf} }}\n",
         state_dir = quoted(state),

@@ -77,6 +77,8 @@ pub struct Rpc {
 pub struct Anyone {
     /// Whether they may be given signing keys.
     pub want_signing_key: bool,
+    /// Whether refusals are explained to them.
+    pub explain: bool,
 }
 
 /// `[[token]]`: a PKCS#11 token.

@@ -1,5 +1,7 @@
 //! Why a signature does not match: the fewest known deviations under which it would.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::effort::Effort;
@@ -7,7 +9,9 @@ use super::given::Given;
 use super::search::{CanonicalForms, Found, search};
 use super::variants::{Part, Step};
 use super::{ExplainOptions, checks, gateway, headers, host, path, payload, query, seals};
-use crate::sigv4::{Body, Expectation, Family, Refusal, Regions, RequestHead, SignedRequest, UnixSeconds};
+use crate::sigv4::{
+    Body, Expectation, Family, PreparedSigningKey, Refusal, Regions, RequestHead, SignedRequest, UnixSeconds,
+};
 
 /// Methods that gateways put in the place of another: `auth_request` of nginx makes a GET of everything.
 const METHODS: [&str; 5] = ["GET", "HEAD", "PUT", "POST", "DELETE"];
@@ -40,11 +44,22 @@ pub(super) fn offline<'a>(
     let expectation = Expectation { service, regions };
     let check = |at| request.check_scope_and_time(&expectation, at).err();
     let mut steps = refused_for_time_and_scope(check, request.date().unix(), options.at, &given);
-    steps.extend(checks::not_signed(&given));
-    if matches!(refusal, Refusal::BodyMismatch { .. }) {
-        steps.extend(checks::steps(refusal, &given));
-    }
+    steps.extend(refused_for_content(refusal, &given));
     describe(steps, found)
+}
+
+/// With the signing key of the scope that the request states; `region`, `service` and date are not tried.
+pub(crate) fn with_key<'a>(
+    request: &SignedRequest<'_, 'a>,
+    head: &RequestHead<'a>,
+    body: Body<'a>,
+    key: &Arc<PreparedSigningKey>,
+    refusal: &Refusal,
+) -> Vec<Deviation> {
+    let given = given(request, head, body, &[]);
+    let seals = seals::with_key(&given, request.authorization(), key);
+    let found = search(forms(&given, request), &seals, Effort::ONLINE);
+    found.map_or(Vec::new(), |found| describe(refused_for_content(refusal, &given), found))
 }
 
 pub(super) fn given<'r, 'a>(
@@ -84,6 +99,12 @@ fn methods(method: &[u8]) -> Part {
         part.add(other, vec![Step::new(format!("method={other}"), condition)]);
     }
     part
+}
+
+/// What must be signed and is not, and a body that is another.
+pub(super) fn refused_for_content(refusal: &Refusal, given: &Given<'_, '_>) -> Vec<Step> {
+    let body = matches!(refusal, Refusal::BodyMismatch { .. }).then(|| checks::steps(refusal, given));
+    checks::not_signed(given).into_iter().chain(body.into_iter().flatten()).collect()
 }
 
 /// What the checks of time and scope find; each of them is asked apart from the other.

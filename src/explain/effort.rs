@@ -11,6 +11,8 @@ impl Effort {
     /// For one person at a terminal: some 50 ms.
     pub const OFFLINE: Self = Self { trials: 60_000, bytes: 64 << 20 };
 
+    /// For a node that serves others meanwhile: a few milliseconds.
+    pub(super) const ONLINE: Self = Self { trials: 4_000, bytes: 4 << 20 };
     /// Where one comparison costs as much as a hundred of the others: with ECDSA.
     pub(super) const COSTLY: Self = Self { trials: 400, bytes: 4 << 20 };
 

@@ -32,6 +32,7 @@ use crate::sigv4::{
 };
 
 pub use deviations::Deviation;
+pub(crate) use deviations::with_key;
 
 /// How to look at a request.
 #[derive(Clone, Copy, Default)]

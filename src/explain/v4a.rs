@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::effort::Effort;
 use super::search::{Seal, search};
 use super::variants::Step;
-use super::{ExplainOptions, Explanation, checks, deviations, seals};
-use crate::sigv4::{Body, Expectation, Family, Refusal, Regions, RequestHead, StringToSignError, lower_hex};
+use super::{ExplainOptions, Explanation, deviations, seals};
+use crate::sigv4::{Body, Expectation, Family, Regions, RequestHead, StringToSignError, lower_hex};
 use crate::sigv4a::{ALGORITHM, PublicKey, V4aRequest};
 
 /// Judges a request, and looks for what deviates where its signature does not match.
@@ -28,10 +28,7 @@ pub(super) fn explain<'a>(
         let signed = request.unsigned().date().unix();
         to.deviations = found.map_or(Vec::new(), |found| {
             let mut steps = deviations::refused_for_time_and_scope(check, signed, options.at, &given);
-            steps.extend(checks::not_signed(&given));
-            if matches!(refusal, Refusal::BodyMismatch { .. }) {
-                steps.extend(checks::steps(refusal, &given));
-            }
+            steps.extend(deviations::refused_for_content(refusal, &given));
             deviations::describe(steps, found)
         });
     }

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::callers::NotGranted;
 use super::{Accepted, Decision, Malformed, Refused, Streaming};
+use crate::explain::Deviation;
 use crate::http::{BodyError, RequestId, Response, full};
 use crate::sigv4::PreparedSigningKey;
 
@@ -29,6 +30,8 @@ struct Refusal<'a> {
     http_status: u16,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     elements: &'a [(&'static str, String)],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deviations: Option<&'a [Deviation]>,
     request_id: &'a str,
 }
 
@@ -130,8 +133,8 @@ pub(super) fn decided(decision: &Decision, id: &RequestId) -> Response {
 }
 
 fn refusal<'a>(refused: &'a Refused, request_id: &'a str) -> Refusal<'a> {
-    let Refused { code, message, http_status, elements } = refused;
-    Refusal { code, message, http_status: *http_status, elements, request_id }
+    let Refused { code, message, http_status, elements, deviations } = refused;
+    Refusal { code, message, http_status: *http_status, elements, deviations: deviations.as_deref(), request_id }
 }
 
 fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a> {

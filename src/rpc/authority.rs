@@ -9,6 +9,7 @@ use super::{
 };
 use crate::authority::{self, Authority, CannotDecide, NotAccepted};
 use crate::config::Names;
+use crate::explain::Deviation;
 use crate::http::RequestId;
 use crate::registry::KeyRow;
 use crate::sigv4::{Expectation, Family, PayloadStatus, Refusal, Regions, Verified};
@@ -32,7 +33,13 @@ impl Verifier for Authority {
         };
         match outcome {
             Ok(accepted) => Decision::Accept(Box::new(accept(&accepted, call.want_signing_key))),
-            Err(NotAccepted::Refused(refusal)) => refuse(family, &refusal),
+            Err(NotAccepted::Refused(refusal)) => {
+                let deviations = match call.explain {
+                    true => Some(self.deviations(&call.head, call.body, &expectation, &refusal).await),
+                    false => None,
+                };
+                refuse(family, &refusal, deviations)
+            }
             Err(NotAccepted::CannotDecide(trouble)) => unavailable(&trouble),
             Err(NotAccepted::BodyRequired) => Decision::Malformed(body_required()),
         }
@@ -52,7 +59,7 @@ fn body_required() -> Malformed {
     Malformed::new("body_required", "body", message)
 }
 
-fn refuse(family: Family, refusal: &Refusal) -> Decision {
+fn refuse(family: Family, refusal: &Refusal, deviations: Option<Vec<Deviation>>) -> Decision {
     let outside = refusal.outside(family);
     tracing::debug!(code = outside.code, message = outside.message, "refused");
     Decision::Refuse(Refused {
@@ -60,6 +67,7 @@ fn refuse(family: Family, refusal: &Refusal) -> Decision {
         message: outside.message,
         http_status: outside.http_status,
         elements: outside.elements,
+        deviations,
     })
 }
 

@@ -25,6 +25,8 @@ pub struct VerifyCall<'a> {
     pub expect_region: Option<&'a str>,
     /// Whether the signing key is asked for.
     pub want_signing_key: bool,
+    /// Whether a refusal is to be explained.
+    pub explain: bool,
 }
 
 impl VerifyCall<'_> {

@@ -28,6 +28,8 @@ pub struct Grants {
     pub regions: Names,
     /// Whether it may have signing keys.
     pub signing_keys: bool,
+    /// Whether refusals are explained to it.
+    pub explain: bool,
 }
 
 /// A caller asks for what it is not granted: an answer about the caller, not about the signed request.
@@ -40,7 +42,15 @@ pub(super) struct NotGranted {
 impl Grants {
     pub(super) fn check(&self, call: &VerifyCall<'_>) -> Result<(), NotGranted> {
         self.check_scope(call)?;
-        if call.want_signing_key { self.check_signing_key(call.expect_service) } else { Ok(()) }
+        if call.want_signing_key {
+            self.check_signing_key(call.expect_service)?;
+        }
+        if call.explain && !self.explain {
+            let message =
+                format!("refusals are not explained to {}: it takes `explain = true` in its grants", self.caller);
+            return Err(NotGranted { at: "explain", message });
+        }
+        Ok(())
     }
 
     /// A signing key of iam or sts makes access keys: nobody but the issuer has a use for it.
@@ -96,28 +106,28 @@ impl Callers {
     /// Reads the token files. What a caller is granted is never more than what the node verifies.
     pub fn new(config: &Config) -> Result<Self, CallerError> {
         let verify = &config.verify;
-        let grants = |caller: &str, services: Names, regions: Names, signing_keys: bool| {
-            Arc::new(Grants { caller: caller.to_owned(), services, regions, signing_keys })
-        };
         let anyone = || {
-            let Verify { services, regions, .. } = verify.clone();
-            grants("anyone", services, regions, config.rpc.anyone.want_signing_key)
+            let (Verify { services, regions, .. }, anyone) = (verify.clone(), &config.rpc.anyone);
+            let (signing_keys, explain) = (anyone.want_signing_key, anyone.explain);
+            Arc::new(Grants { caller: "anyone".into(), services, regions, signing_keys, explain })
         };
         let open = config.caller.is_empty().then(anyone);
         let mut callers = Self { open, tokens: Vec::new(), certificates: Vec::new() };
         for caller in &config.caller {
-            let services = caller.services.intersect(&verify.services);
-            let regions = caller.regions.intersect(&verify.regions);
-            callers.add(caller, grants(&caller.name, services, regions, caller.want_signing_key))?;
+            let grants = Grants {
+                caller: caller.name.clone(),
+                services: caller.services.intersect(&verify.services),
+                regions: caller.regions.intersect(&verify.regions),
+                signing_keys: caller.want_signing_key,
+                explain: caller.explain,
+            };
+            callers.add(caller, Arc::new(grants))?;
         }
         Ok(callers)
     }
 
     fn add(&mut self, caller: &Caller, grants: Arc<Grants>) -> Result<(), CallerError> {
         let refuse = |key, problem: String| CallerError { caller: caller.name.clone(), key, problem };
-        if caller.explain {
-            tracing::warn!(caller = caller.name, "granted `explain`, but there is nothing in this version to grant");
-        }
         if let Some(path) = &caller.token_file {
             let hash = token_hash(path).map_err(|problem| refuse("token_file", problem))?;
             if self.tokens.iter().any(|(known, _)| *known == hash) {

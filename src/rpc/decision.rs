@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::explain::Deviation;
 use crate::sigv4::{AmzDate, PayloadStatus, PreparedSigningKey, StreamingKind, VerifiedForm};
 
 /// What a caller is told.
@@ -35,6 +36,8 @@ pub struct Refused {
     pub http_status: u16,
     /// Further elements of S3's error body, in their order; some clients act on them.
     pub elements: Vec<(&'static str, String)>,
+    /// What would have to be otherwise, if that was asked for. Not for the client.
+    pub deviations: Option<Vec<Deviation>>,
 }
 
 /// What is wrong with a call.

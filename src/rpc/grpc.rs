@@ -14,6 +14,7 @@ use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
 use super::{
     Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, Verifier, VerifyCall, many, v1,
 };
+use crate::explain::Deviation;
 use crate::http::RequestId;
 use crate::sigv4::{self, Body, PayloadStatus, PreparedSigningKey};
 
@@ -89,6 +90,7 @@ pub(super) fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>,
         expect_service: &expect.service,
         expect_region: expect.region.as_deref(),
         want_signing_key: message.want_signing_key,
+        explain: message.explain,
     };
     call.check()?;
     Ok(call)
@@ -170,6 +172,7 @@ pub(super) fn refuse(refused: Refused) -> v1::Refuse {
         message: refused.message,
         http_status: refused.http_status.into(),
         elements: elements.map(|(name, value)| v1::Element { name: name.into(), value }).collect(),
+        deviations: refused.deviations.into_iter().flatten().map(deviation).collect(),
     }
 }
 
@@ -193,6 +196,11 @@ impl fmt::Debug for v1::Accept {
             .field("credential_scope", &self.credential_scope)
             .finish_non_exhaustive()
     }
+}
+
+fn deviation(deviation: Deviation) -> v1::Deviation {
+    let Deviation { name, message, same_as } = deviation;
+    v1::Deviation { name, message, same_as }
 }
 
 /// The pushback is of gRPC's retry design (gRFC A6).

@@ -37,6 +37,8 @@ struct Fields<'a> {
     expect: Option<Expect<'a>>,
     #[serde(default)]
     want_signing_key: bool,
+    #[serde(default)]
+    explain: bool,
 }
 
 /// The form that holds the credentials; without `fields`, the body is it.
@@ -93,6 +95,7 @@ impl<'a> Call<'a> {
             expect_service: &expect.service,
             expect_region: expect.region.as_deref(),
             want_signing_key: self.fields.want_signing_key,
+            explain: self.fields.explain,
         };
         call.check()?;
         Ok(call)

@@ -278,3 +278,28 @@ async fn signing_keys_are_granted_apart_and_never_those_of_iam_and_sts() {
         }
     }
 }
+
+#[tokio::test]
+async fn refusals_are_explained_to_whom_it_is_granted() {
+    let (one, two) = (file("why-one.token", ONE), file("why-two.token", TWO));
+    let granted = caller("one", "token_file", &one.display().to_string(), "\"*\"", "\"*\"") + "explain = true\n";
+    let plain = caller("two", "token_file", &two.display().to_string(), "\"*\"", "\"*\"");
+    let (served, authority) = rpc(&config(&(granted + &plain))).await;
+    for (token, explain, status, deviations) in [
+        (ONE, true, 200, json!([{"name": "query=unsorted", "message": "matches if", "same_as": ["query=raw"]}])),
+        (ONE, false, 200, Value::Null),
+        (TWO, false, 200, Value::Null),
+        (TWO, true, 403, Value::Null),
+    ] {
+        let mut call: Value = serde_json::from_str(&call("refuse", None)).expect("JSON");
+        call["explain"] = explain.into();
+        let asked = authority.times();
+        let head = format!("POST /v1/verify\nauthorization: Bearer {token}");
+        let answer = ask(served.address, &head, call.to_string()).await;
+        assert_eq!((answer.status, &answer.json()["deviations"]), (status, &deviations), "{explain}");
+        if status == 403 {
+            assert_eq!((&answer.json()["error"], &answer.json()["at"]), (&json!("not_granted"), &json!("explain")));
+            assert_eq!(authority.times(), asked, "it is not even decided");
+        }
+    }
+}

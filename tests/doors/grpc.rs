@@ -271,3 +271,16 @@ async fn among_many_each_is_held_to_what_is_granted() {
     assert_eq!(answer.outcomes.into_iter().map(told).collect::<Vec<_>>(), ["accept", "not_granted"]);
     assert_eq!(authority.times(), 1);
 }
+
+#[tokio::test]
+async fn a_refusal_is_explained_where_that_is_granted() {
+    let (served, _) = rpc(&config("[rpc]\nanyone = { explain = true }\n")).await;
+    let wanted = VerifyRequest { explain: true, ..request("refuse") };
+    let answer = client(served.address).verify(wanted.clone()).await.expect("an answer").into_inner();
+    let Some(Decision::Refuse(refuse)) = answer.decision else { panic!("{answer:?}") };
+    assert_eq!((refuse.deviations[0].name.as_str(), refuse.deviations.len()), ("query=unsorted", 1));
+
+    let (served, _) = rpc(&config("")).await;
+    let status = client(served.address).verify(wanted).await.expect_err("it is not granted");
+    assert_eq!(status.code(), Code::PermissionDenied);
+}

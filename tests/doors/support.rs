@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rederive::config::Config;
+use rederive::explain::Deviation;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
     Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, Refused,
@@ -68,6 +69,7 @@ impl Verifier for MadeUp {
                 message: "It does not match.".into(),
                 http_status: 403,
                 elements: vec![("Region", "eu-1".into())],
+                deviations: call.explain.then(|| vec![deviation()]),
             }),
             "form" => Decision::Accept(Box::new(Accepted {
                 form: Some(VerifiedForm { bucket: "b".into(), key: "up/a".into(), content_length_range: Some((1, 5)) }),
@@ -96,6 +98,10 @@ impl Readiness for MadeUp {
     async fn troubles(&self) -> Vec<String> {
         self.troubles.lock().expect("no test panics with it").clone()
     }
+}
+
+fn deviation() -> Deviation {
+    Deviation { name: "query=unsorted".into(), message: "matches if".into(), same_as: vec!["query=raw".into()] }
 }
 
 fn raw(head: &RequestHead<'_>) -> Vec<u8> {
