@@ -2,24 +2,31 @@
 //!
 //! 1. in process: [`Authority::verify`] with the signing key at hand (tag, deny list and cache look-ups included) against the
 //!    bare hashing of the same bytes with the same crate;
-//! 2. over HTTP: `/v1/verify` against the same door, the same JSON and the same answer with nothing decided in between.
+//! 2. over HTTP: `/v1/verify` against the same door, the same JSON and the same answer with nothing decided in between;
+//! 3. over gRPC: batches of 64 and a stream, in the server's CPU time for a request, against the same with nothing decided.
 //!
 //! `cargo bench --bench node`. Needs SoftHSM, as `make run` does.
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use rederive::authority::Authority;
 use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
+use rederive::rpc::v1::verifier_client::VerifierClient;
 use rederive::rpc::{
     Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor, Verifier,
-    VerifyCall,
+    VerifyCall, v1,
 };
 use rederive::sigv4::{Body, Expectation, PayloadStatus, Regions, RequestHead};
 use rederive::site::Site;
@@ -50,14 +57,17 @@ fn main() {
         started
     });
     let request = typical_get(&root);
-    // `cargo bench --bench node -- http` measures over HTTP only, `-- process` in process only.
+    // `cargo bench --bench node -- http` measures over HTTP only, and so on: `process`, `http`, `grpc`.
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let wanted = |name: &str| asked.is_empty() || asked.iter().any(|argument| argument == name);
     if wanted("process") {
         in_process(&runtime, &authority, &root, &request);
     }
     if wanted("http") {
-        over_http(&runtime, authority, &config, &request);
+        over_http(&runtime, authority.clone(), &config, &request);
+    }
+    if wanted("grpc") {
+        over_grpc(&runtime, authority, &config, &request);
     }
 }
 
@@ -186,6 +196,93 @@ fn over_http(runtime: &tokio::runtime::Runtime, authority: Arc<Authority>, confi
         1.0 / theirs
     );
     println!("  ratio {:.0} % (target: at least 70 %)", theirs / ours * 100.0);
+}
+
+fn over_grpc(runtime: &tokio::runtime::Runtime, authority: Arc<Authority>, config: &Config, request: &sign::Signed) {
+    let server =
+        tokio::runtime::Builder::new_multi_thread().thread_name(SERVER).enable_all().build().expect("a runtime");
+    let ours = serve(&server, authority, config);
+    let theirs = serve(&server, Arc::new(ParsesOnly), config);
+    let call = v1::VerifyRequest {
+        request_head: Some(v1::verify_request::RequestHead::Head(raw_head(request).into())),
+        expect: Some(v1::Expect { service: "s3".into(), region: None }),
+        ..v1::VerifyRequest::default()
+    };
+    for (what, work) in [("batches of 64", batches as Load), ("a stream", one_stream as Load)] {
+        let measure = |address| {
+            let (cpu, since) = (server_cpu(), Instant::now());
+            runtime.block_on(work(address, call.clone()));
+            [server_cpu() - cpu, since.elapsed().as_secs_f64()]
+        };
+        let ([cpu, took], [their_cpu, their_took]) = medians(|| measure(ours), || measure(theirs));
+        let per = |seconds: f64| seconds / f64::from(ITEMS) * 1e6;
+        println!(
+            "over gRPC, {what}: verify {:.2} us of server CPU and {:.0} requests/s, parse and answer only {:.2} us and {:.0}",
+            per(cpu),
+            f64::from(ITEMS) / took,
+            per(their_cpu),
+            f64::from(ITEMS) / their_took,
+        );
+    }
+}
+
+/// Names the threads whose CPU time is counted.
+const SERVER: &str = "server";
+const ITEMS: u32 = 64 * 500;
+
+type Load = fn(SocketAddr, v1::VerifyRequest) -> Pin<Box<dyn Future<Output = ()>>>;
+
+fn batches(address: SocketAddr, call: v1::VerifyRequest) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        let mut client = client(address);
+        let batch = v1::VerifyBatchRequest { requests: vec![call; 64] };
+        for _ in 0..ITEMS / 64 {
+            let answer = client.verify_batch(batch.clone()).await.expect("an answer").into_inner();
+            assert!(answer.outcomes.iter().all(is_accept));
+        }
+    })
+}
+
+fn one_stream(address: SocketAddr, call: v1::VerifyRequest) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
+        let calls = futures_util::stream::iter((0..ITEMS).map(move |_| call.clone()));
+        let mut answers = client(address).verify_stream(calls).await.expect("a stream").into_inner();
+        while let Some(outcome) = answers.message().await.expect("an outcome") {
+            assert!(is_accept(&outcome));
+        }
+    })
+}
+
+fn client(address: SocketAddr) -> VerifierClient<Client<HttpConnector, tonic::body::Body>> {
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    VerifierClient::with_origin(http, format!("http://{address}").parse().expect("a URI"))
+}
+
+fn is_accept(outcome: &v1::Outcome) -> bool {
+    matches!(outcome.outcome, Some(v1::outcome::Outcome::Accept(_)))
+}
+
+/// Seconds that the server's threads have run.
+fn server_cpu() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux").map(|thread| thread.expect("a thread").path());
+    let is_server =
+        |thread: &PathBuf| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == SERVER);
+    let nanoseconds = |thread: PathBuf| {
+        let text = std::fs::read_to_string(thread.join("schedstat")).expect("the kernel counts");
+        text.split(' ').next().expect("a number").parse::<f64>().expect("a number")
+    };
+    threads.filter(is_server).map(nanoseconds).sum::<f64>() / 1e9
+}
+
+/// Medians of CPU and time of two kinds of work that take turns.
+fn medians(ours: impl Fn() -> [f64; 2], theirs: impl Fn() -> [f64; 2]) -> ([f64; 2], [f64; 2]) {
+    let (ours, theirs): (Vec<_>, Vec<_>) = (0..9).map(|_| (ours(), theirs())).unzip();
+    let median = |rounds: &[[f64; 2]], which: usize| {
+        let mut values: Vec<_> = rounds.iter().map(|round| round[which]).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    ([0, 1].map(|which| median(&ours, which)), [0, 1].map(|which| median(&theirs, which)))
 }
 
 fn serve<A: Verifier + Readiness>(runtime: &tokio::runtime::Runtime, authority: Arc<A>, config: &Config) -> SocketAddr {

@@ -22,8 +22,10 @@ pub struct Regions(Mutex<Day>);
 #[derive(Default)]
 struct Day {
     day: i64,
-    named: HashMap<AccessKeyId, HashSet<(Box<str>, Box<str>)>>,
+    named: HashMap<AccessKeyId, HashSet<DateAndRegion>>,
 }
+
+type DateAndRegion = (Box<str>, Box<str>);
 
 impl Regions {
     /// Counts the date and region of a scope for an id; `false` when they are one too many.
