@@ -3,10 +3,11 @@
 mod sigv4_support;
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use base64::prelude::*;
 use rederive::explain::{Decision, ExplainOptions, explain};
-use rederive::sigv4::{Body, Family, Limits, RequestHead, SignedRequest};
+use rederive::sigv4::{AmzDate, Body, Family, Limits, RequestHead, SignedRequest};
 use serde::Deserialize;
 use sigv4_support::{Results, Verdict, Verifier, read_text, tests_path, unix};
 
@@ -54,6 +55,22 @@ fn recordings() -> Vec<Recording> {
     files.iter().flat_map(|path| -> Vec<Recording> { read_all(path) }).collect()
 }
 
+impl Recording {
+    fn request(&self) -> Vec<u8> {
+        let decode = |text| BASE64_STANDARD.decode(text).expect("base64");
+        [decode(&self.head_b64), decode(&self.body_b64)].concat()
+    }
+
+    fn options(&self) -> ExplainOptions<'_> {
+        ExplainOptions {
+            secret: Some(self.secret_access_key.as_bytes()),
+            at: unix(&self.signed_at),
+            service: Some(&*self.service).filter(|service| !service.is_empty()),
+            ..ExplainOptions::default()
+        }
+    }
+}
+
 /// What verification says.
 fn check(recording: &Recording) -> Result<(), String> {
     if !matches!(&*recording.variant, "sigv4-header" | "sigv4-query") {
@@ -74,15 +91,7 @@ fn check(recording: &Recording) -> Result<(), String> {
 
 /// What `explain` says of the same bytes: the same verdict, and what the signer does otherwise.
 fn check_explained(recording: &Recording) -> Result<(), String> {
-    let mut request = BASE64_STANDARD.decode(&recording.head_b64).expect("base64");
-    request.extend(BASE64_STANDARD.decode(&recording.body_b64).expect("base64"));
-    let options = ExplainOptions {
-        secret: Some(recording.secret_access_key.as_bytes()),
-        at: unix(&recording.signed_at),
-        service: Some(&*recording.service).filter(|service| !service.is_empty()),
-        ..ExplainOptions::default()
-    };
-    let explanation = explain(&request, &options);
+    let explanation = explain(&recording.request(), &recording.options());
     let named: BTreeSet<_> = explanation.deviations.iter().map(|deviation| deviation.name.as_str()).collect();
     let needs: BTreeSet<_> = recording.needs.iter().map(String::as_str).collect();
     let is_v2 = recording.variant.starts_with("sigv2");
@@ -123,4 +132,35 @@ fn requests_of_real_clients_get_their_verdict() {
     // Recordings that are not found would not fail: what the folder holds at least.
     assert!(counts[0] >= 1109 && counts[1] >= 24 && counts[2] >= 57, "{counts:?}");
     results.check_against("corpus/divergences.toml");
+}
+
+/// The command says what the library says: on one recording in 25, and on each that needs a deviation.
+#[test]
+fn the_command_says_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (request_file, secret_file) = (folder.path().join("request"), folder.path().join("secret"));
+    let mut ran = 0;
+    for (index, recording) in recordings().iter().enumerate() {
+        if index % 25 != 0 && recording.expect != Expect::Lenient {
+            continue;
+        }
+        let request = recording.request();
+        std::fs::write(&request_file, &request).expect("written");
+        std::fs::write(&secret_file, &recording.secret_access_key).expect("written");
+        let at = AmzDate::parse(recording.signed_at.as_bytes()).expect("a time").extended();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rederive"));
+        command.args(["explain", "--json", "--at", &at]);
+        command.arg("--request").arg(&request_file).arg("--secret-file").arg(&secret_file);
+        if !recording.service.is_empty() {
+            command.args(["--service", &recording.service]);
+        }
+        let output = command.output().expect("it runs");
+        let explanation = explain(&request, &recording.options());
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(said, serde_json::to_value(&explanation).expect("JSON"), "{}", recording.id);
+        let status = [Decision::Accept, Decision::Refuse, Decision::Undecided];
+        assert_eq!(output.status.code().and_then(|code| status.get(code as usize)), Some(&explanation.decision));
+        ran += 1;
+    }
+    assert!(ran >= 100, "{ran} recordings");
 }
