@@ -127,10 +127,16 @@ fn explain_steps<'a>(
             v2::explain_s3(head, options, explanation);
             return Ok(());
         }
-        Err(refusal) => match posted_form(head, body) {
-            Some(form) => SignedRequest::parse_form(head, &form)?,
-            None => return Err(refusal.into()),
-        },
+        Err(refusal) => {
+            let form = posted_form(head, body).ok_or(refusal)?;
+            match SignedRequest::parse_form(head, &form) {
+                Err(Refusal::UnsupportedScheme(Scheme::V2(_))) => {
+                    v2::explain_form(head, &form, options, explanation);
+                    return Ok(());
+                }
+                request => request?,
+            }
+        }
     };
     explanation.string_to_sign = request.policy().map(str::to_owned);
     let judged = judge(&request, body, service, options, explanation);

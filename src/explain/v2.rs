@@ -8,8 +8,8 @@ use super::host::FORWARDED;
 use super::seals::other_secrets;
 use super::variants::Step;
 use super::{ExplainOptions, Explanation};
-use crate::sigv2::{ApiRequest, Reading, S3Request, StringToSign, TimelyS3Request, bucket_of_host};
-use crate::sigv4::{Body, Family, Place, Refusal, RequestHead, decode, put_encoded, put_reencoded};
+use crate::sigv2::{ApiRequest, FormRequest, Reading, S3Request, StringToSign, TimelyS3Request, bucket_of_host};
+use crate::sigv4::{Body, Family, Place, PostForm, Refusal, RequestHead, decode, put_encoded, put_reencoded};
 
 /// Headers beside `x-amz-…` that are signed where they are.
 const SIGNED_LINES: [&str; 2] = ["content-md5", "content-type"];
@@ -40,6 +40,29 @@ pub(super) fn explain_api(head: &RequestHead<'_>, body: Body<'_>, options: &Expl
         received.chain(hosts.iter().cloned()).map(|(host, steps)| (read(&host), steps))
     });
     to.deviations = found.map_or(Vec::new(), |steps| describe_steps(steps, time_step(&refusal)));
+}
+
+/// A form with a POST policy. Only other secrets are tried.
+pub(super) fn explain_form<'a>(
+    head: &RequestHead<'a>,
+    form: &PostForm<'a>,
+    options: &ExplainOptions<'_>,
+    to: &mut Explanation,
+) {
+    to.refused_by_default = true;
+    let request = match FormRequest::parse(head, form) {
+        Ok(request) => request,
+        Err(refusal) => return to.refuse(&refusal, Family::S3),
+    };
+    to.show_string_to_sign(request.policy().as_bytes());
+    let refusal = match request.string_to_sign(options.at) {
+        Ok((string_to_sign, _)) => judge(string_to_sign, options, to),
+        Err(refusal) => Some(refusal),
+    };
+    let Some(refusal) = refusal else { return };
+    to.refuse(&refusal, Family::S3);
+    let text = || request.string_to_sign(options.at).ok().map(|(text, _)| (text, vec![])).into_iter();
+    to.deviations = first_right(options, text).map_or(Vec::new(), |steps| describe_steps(steps, vec![]));
 }
 
 /// A request to S3.

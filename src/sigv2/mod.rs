@@ -27,12 +27,14 @@
 
 mod api;
 mod date;
+mod form;
 mod parameters;
 mod s3;
 mod signature;
 mod sub_resources;
 
 pub use api::{ApiRequest, TimelyApiRequest};
+pub use form::FormRequest;
 pub(crate) use s3::Reading;
 pub use s3::{S3Request, TimelyS3Request, bucket_of_host};
 pub use signature::{StringToSign, VerifiedV2};

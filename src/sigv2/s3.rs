@@ -281,7 +281,7 @@ fn unfolded(value: &[u8]) -> Vec<u8> {
 }
 
 /// Base64 of the 20 bytes of HMAC-SHA1.
-fn read_signature(text: &[u8]) -> Result<Vec<u8>, Refusal> {
+pub(super) fn read_signature(text: &[u8]) -> Result<Vec<u8>, Refusal> {
     let decoded = STANDARD.decode(text).ok().filter(|bytes| bytes.len() == 20);
     decoded.ok_or_else(|| Refusal::MalformedSignature { got: String::from_utf8_lossy(text).into_owned() })
 }

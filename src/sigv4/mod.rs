@@ -48,6 +48,7 @@ mod canonical;
 mod credential;
 mod encode;
 mod form;
+pub(crate) mod form_v2;
 mod head;
 mod headers;
 mod hex;

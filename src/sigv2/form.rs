@@ -1,0 +1,44 @@
+//! Forms with a POST policy that are signed with Signature V2: HMAC-SHA1 over the policy.
+
+use super::s3::read_signature;
+use super::signature::{Hash, StringToSign};
+use crate::sigv4::form_v2::FormV2;
+use crate::sigv4::{PostForm, Refusal, RequestHead, UnixSeconds, VerifiedForm};
+
+/// A form with credentials of Signature V2 that are well formed, nothing of which has been verified.
+pub struct FormRequest<'a> {
+    form: FormV2<'a>,
+    signature: Vec<u8>,
+}
+
+impl<'a> FormRequest<'a> {
+    /// Finds the credentials and reads them.
+    ///
+    /// # Errors
+    /// If there are none, others as well, or something of the form or its policy is not well formed.
+    pub fn parse(head: &RequestHead<'a>, form: &PostForm<'a>) -> Result<Self, Refusal> {
+        let form = FormV2::parse(head, form)?;
+        let signature = read_signature(form.signature().as_bytes())?;
+        Ok(Self { form, signature })
+    }
+
+    /// The id that the form claims.
+    pub fn access_key_id(&self) -> &'a str {
+        self.form.access_key_id()
+    }
+
+    /// The string to sign, for a form that is what its policy demands, and what the policy says of the file.
+    ///
+    /// # Errors
+    /// If the policy is over, or the form is not what it demands.
+    pub fn string_to_sign(&self, now: UnixSeconds) -> Result<(StringToSign<'_>, VerifiedForm), Refusal> {
+        let form = self.form.check(now)?;
+        let (access_key_id, text) = (self.form.access_key_id(), self.policy().as_bytes().to_vec());
+        Ok((StringToSign { access_key_id, text, hash: Hash::Sha1, signature: &self.signature }, form))
+    }
+
+    /// The policy as it stands in the form.
+    pub fn policy(&self) -> &'a str {
+        self.form.policy()
+    }
+}
