@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["proto/rederive/v1/verifier.proto"], ["proto"])?;
+    let files = protox::compile(["proto/rederive/v1/feed.proto", "proto/rederive/v1/verifier.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .build_transport(false)
         .bytes(".rederive.v1")

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{StatusCode, Version};
 
-use crate::authority::{Accepted, Authority, NotAccepted};
+use crate::authority::{Accepted, Authority, Holder, NotAccepted};
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
 use crate::iam::{Answer, ApiError, Caller, Parameters, Principal, Service, SignaturePlace, Signed, answer};
+use crate::registry::KeyRow;
 use crate::rpc::Metrics;
 use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedRequest};
 
@@ -94,12 +95,15 @@ impl ApiDoor {
             Ok(parameters) => parameters,
             Err(error) => return error.answer(service, id.as_str()),
         };
-        let caller = caller(request, accepted, id);
+        let (Holder::Row(key), Ok(registry)) = (accepted.holder(), self.authority.registry()) else {
+            return ApiError::unavailable("a verifier has no API").answer(service, id.as_str());
+        };
+        let caller = caller(request, accepted, key, id);
         // Uses are written in batches; who asks for one wants to see the last.
         if parameters.get("Action") == Some("GetAccessKeyLastUsed") {
             self.authority.write_uses().await;
         }
-        answer(self.authority.registry(), &*self.authority, service, &caller, &parameters, now).await
+        answer(registry, &*self.authority, service, &caller, &parameters, now).await
     }
 }
 
@@ -132,8 +136,8 @@ fn service_of(head: &RequestHead<'_>) -> Service {
     }
 }
 
-fn caller(request: &Whole, accepted: &Accepted<'_>, id: &RequestId) -> Caller {
-    let (verified, key) = (&accepted.verified, accepted.key());
+fn caller(request: &Whole, accepted: &Accepted<'_>, key: &KeyRow, id: &RequestId) -> Caller {
+    let verified = &accepted.verified;
     Caller {
         account: key.account,
         access_key_id: key.id,

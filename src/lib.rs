@@ -8,6 +8,7 @@ pub mod authority;
 pub mod config;
 pub mod explain;
 pub mod feed;
+pub mod follower;
 pub mod http;
 pub mod iam;
 pub mod node;

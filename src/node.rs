@@ -12,7 +12,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::api::ApiDoor;
 use crate::authority::Authority;
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::http::{BindError, Door, TlsError, server_config};
 use crate::rpc::{CallerError, Callers, Metrics, Readings, RpcDoor};
 
@@ -40,7 +40,8 @@ pub enum NodeError {
 pub struct Node {
     authority: Arc<Authority>,
     supervisor: JoinHandle<()>,
-    api: (Door, ApiDoor),
+    /// A verifier has none.
+    api: Option<(Door, ApiDoor)>,
     rpc: (Door, RpcDoor<Authority>),
     signals: Signals,
 }
@@ -62,17 +63,22 @@ impl Node {
         let (api, rpc, limits) = (&config.api, &config.rpc, &config.limits);
         let metrics = Arc::new(Metrics::new(readings(authority.clone())));
         let callers = Callers::new(config)?;
-        let api_tls = tls(&api.tls_cert, &api.tls_key, &None)?;
         let rpc_tls = tls(&rpc.tls_cert, &rpc.tls_key, &rpc.client_ca)?;
+        let is_issuer = config.role != Role::Verifier;
+        let api = match is_issuer {
+            false => None,
+            true => {
+                let door = Door::bind(api.listen, tls(&api.tls_cert, &api.tls_key, &None)?, limits).await?;
+                Some((door, ApiDoor::new(authority.clone(), metrics.clone(), limits)))
+            }
+        };
+        let mut rpc_door = RpcDoor::new(authority.clone(), callers, metrics, limits);
+        if is_issuer {
+            rpc_door = rpc_door.with_feed(authority.clone());
+        }
         Ok(Self {
-            api: (
-                Door::bind(api.listen, api_tls, limits).await?,
-                ApiDoor::new(authority.clone(), metrics.clone(), limits),
-            ),
-            rpc: (
-                Door::bind(rpc.listen, rpc_tls, limits).await?,
-                RpcDoor::new(authority.clone(), callers, metrics, limits),
-            ),
+            api,
+            rpc: (Door::bind(rpc.listen, rpc_tls, limits).await?, rpc_door),
             authority,
             supervisor,
             signals: Signals {
@@ -88,9 +94,9 @@ impl Node {
         &self.authority
     }
 
-    /// The URL of the IAM and STS endpoint.
-    pub fn endpoint(&self) -> String {
-        url(&self.api.0)
+    /// The URL of the IAM and STS endpoint; a verifier has none.
+    pub fn endpoint(&self) -> Option<String> {
+        self.api.as_ref().map(|(door, _)| url(door))
     }
 
     /// The URL of the verification RPC.
@@ -100,19 +106,23 @@ impl Node {
 
     /// Serves until SIGTERM or SIGINT, then drains both doors, writes what is left to write, and lets the worker end.
     pub async fn run(self) {
-        let Self { authority, supervisor, api: (api, api_handler), rpc: (rpc, rpc_handler), signals } = self;
+        let Self { authority, supervisor, api, rpc: (rpc, rpc_handler), signals } = self;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(obey(signals, authority.clone(), stop));
-        tokio::join!(
-            api.serve("api", api_handler, told(stopped.clone())),
-            rpc.serve("rpc", rpc_handler, told(stopped))
-        );
+        let serve_api = async {
+            if let Some((door, handler)) = api {
+                door.serve("api", handler, told(stopped.clone())).await;
+            }
+        };
+        tokio::join!(serve_api, rpc.serve("rpc", rpc_handler, told(stopped.clone())));
         authority.write_uses().await;
         authority.hsm().stop().await;
         if tokio::time::timeout(WORKER_DRAIN, supervisor).await.is_err() {
             tracing::warn!("the HSM worker did not end in time");
         }
-        authority.registry().close().await;
+        if let Ok(registry) = authority.registry() {
+            registry.close().await;
+        }
     }
 }
 
@@ -164,6 +174,7 @@ fn readings(authority: Arc<Authority>) -> impl Fn() -> Readings + Send + Sync + 
                 ("tag_key", count(&counts.tag_key)),
                 ("check", count(&counts.check)),
                 ("issue", count(&counts.issue)),
+                ("sign_head", count(&counts.sign_head)),
             ],
             hsm_worker_starts: count(&counts.starts),
             deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),

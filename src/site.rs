@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::{Authority, Policy, prepare};
-use crate::config::{Config, Token};
+use crate::config::{Config, Role, Token};
+use crate::follower::Follower;
 use crate::registry::{Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
 use rederive_hsm::client::{Launch, admin};
@@ -24,6 +25,8 @@ const ISSUES_PER_SECOND: u32 = 5_000;
 /// New keys a day at the most for one account: far above what people do, far below the 2^20 ids that an account has.
 const ISSUES_PER_ACCOUNT_A_DAY: u32 = 20_000;
 
+/// How far the clocks of two nodes may be apart, in seconds.
+const CLOCKS: i64 = 5;
 /// How long an administrative request may take: a network HSM may be slow to log in and to make a key.
 const ADMIN: Duration = Duration::from_secs(30);
 
@@ -88,7 +91,12 @@ impl Site {
 
     /// How to start a worker that knows the generations of the registry.
     pub async fn launch(&self, registry: &Registry, settings: &Settings) -> Result<Launch, Failure> {
-        let worker = WorkerConfig {
+        let launch = self.launch_without_generations(settings)?;
+        Ok(Launch { config: prepare(registry, launch.config.clone()).await?, ..launch })
+    }
+
+    fn launch_without_generations(&self, settings: &Settings) -> Result<Launch, Failure> {
+        let config = WorkerConfig {
             token: self.token_config()?,
             generations: Vec::new(),
             rights: self.rights(),
@@ -100,7 +108,7 @@ impl Site {
         };
         Ok(Launch {
             program: self.program.clone(),
-            config: prepare(registry, worker).await?,
+            config,
             environment: self.worker_environment()?,
             deadline: Duration::from_millis(self.token()?.deadline_ms),
         })
@@ -108,7 +116,17 @@ impl Site {
 
     /// How this node decides.
     pub fn policy(&self) -> Result<Policy, Failure> {
-        Ok(Policy { deadline: Duration::from_millis(self.token()?.deadline_ms), ..Policy::default() })
+        let max_staleness = i64::from(self.config.feed.max_staleness_s);
+        let has_verifiers =
+            self.config.role == Role::Issuer || self.config.caller.iter().any(|caller| caller.deny_feed);
+        let policy = Policy::default();
+        Ok(Policy {
+            deadline: Duration::from_millis(self.token()?.deadline_ms),
+            max_staleness,
+            // A verifier that decides has heard of everything older than its staleness; some seconds for clocks that differ.
+            announce: if has_verifiers { max_staleness + CLOCKS } else { policy.announce },
+            ..policy
+        })
     }
 
     /// Carries out an administrative request in a worker of its own.
@@ -126,9 +144,25 @@ impl Site {
         Ok(Authority::start(registry, settings, self.policy()?, launch).await?)
     }
 
+    /// The authority of a verifier, which follows the deny feed for as long as the runtime lives.
+    pub async fn verifier(&self) -> Result<(Arc<Authority>, JoinHandle<()>), Failure> {
+        let (config, settings) = (&self.config, self.wanted_settings()?);
+        std::fs::create_dir_all(&config.state_dir)
+            .map_err(|error| format!("cannot make state_dir {}: {error}", config.state_dir.display()))?;
+        let launch = self.launch_without_generations(&settings)?;
+        let (authority, supervisor) = Authority::start_verifier(settings, self.policy()?, launch);
+        let pinned = config.feed.public_keys.clone();
+        let follower = Follower::start(authority.clone(), &config.state_dir, pinned, &config.issuer).await?;
+        tokio::spawn(follower.run());
+        Ok((authority, supervisor))
+    }
+
     /// A node of it with its doors bound.
     pub async fn node(&self) -> Result<Node, Failure> {
-        let (authority, supervisor) = self.authority().await?;
+        let (authority, supervisor) = match self.config.role {
+            Role::All | Role::Issuer => self.authority().await?,
+            Role::Verifier => self.verifier().await?,
+        };
         Ok(Node::bind(&self.config, authority, supervisor).await?)
     }
 
@@ -147,10 +181,13 @@ impl Site {
 
     fn rights(&self) -> Rights {
         let verify = &self.config.verify;
+        let issue = self.config.role != Role::Verifier;
         let mut services = verify.services.to_list();
-        services.extend(["iam".to_owned(), "sts".to_owned()]);
+        if issue {
+            services.extend(["iam".to_owned(), "sts".to_owned()]);
+        }
         Rights {
-            issue: true,
+            issue,
             presigned: services.clone(),
             services,
             regions: verify.regions.to_list(),

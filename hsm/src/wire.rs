@@ -15,6 +15,7 @@
 use zeroize::Zeroizing;
 
 use crate::access_key_id::{AccessKeyId, Account, Generation, ID_LEN};
+use crate::feed_head::{FeedHead, PUBLIC_KEY_LEN, SIGNATURE_LEN};
 use crate::secret::{Secret32, SecretAccessKey};
 
 /// The version of the frames in this file.
@@ -79,6 +80,8 @@ pub enum Request {
         /// What the serial is made from.
         nonce: [u8; 32],
     },
+    /// The control key's signature of the deny feed's head.
+    SignHead(FeedHead),
 }
 
 /// What the worker answers.
@@ -90,6 +93,13 @@ pub enum Answer {
     CheckValue([u8; 32]),
     /// To [`Request::Issue`].
     Issued(AccessKeyId, SecretAccessKey),
+    /// To [`Request::SignHead`].
+    SignedHead {
+        /// The control key's public half.
+        public_key: [u8; PUBLIC_KEY_LEN],
+        /// Over [`FeedHead::message`].
+        signature: [u8; SIGNATURE_LEN],
+    },
     /// The worker's own rules say no.
     Refused(Reason),
     /// The token could not answer; the text is for the log.
@@ -129,9 +139,12 @@ pub enum Reason {
     /// More requests a second than its cap.
     #[error("above the worker's rate cap")]
     Rate,
+    /// The head of the deny feed contradicts one that was signed.
+    #[error("this head of the deny feed contradicts one that was signed before")]
+    Fork,
 }
 
-const REASONS: [Reason; 10] = [
+const REASONS: [Reason; 11] = [
     Reason::Prefix,
     Reason::Tag,
     Reason::Share,
@@ -142,6 +155,7 @@ const REASONS: [Reason; 10] = [
     Reason::Region,
     Reason::Date,
     Reason::Rate,
+    Reason::Fork,
 ];
 
 impl Hello {
@@ -192,6 +206,13 @@ impl Request {
                 body.push(u8::from(*needs_row));
                 body.extend_from_slice(nonce);
             }
+            Self::SignHead(head) => {
+                body.push(5);
+                body.extend_from_slice(&head.epoch);
+                body.extend_from_slice(&head.number.to_be_bytes());
+                body.extend_from_slice(&head.hash);
+                body.extend_from_slice(&head.time.to_be_bytes());
+            }
         }
         body
     }
@@ -215,6 +236,12 @@ impl Request {
                 needs_row: fields.flag()?,
                 nonce: fields.array()?,
             },
+            5 => Self::SignHead(FeedHead {
+                epoch: fields.array()?,
+                number: u64::from_be_bytes(fields.array()?),
+                hash: fields.array()?,
+                time: i64::from_be_bytes(fields.array()?),
+            }),
             _ => return Err(Malformed("kind of request")),
         };
         fields.end()?;
@@ -229,7 +256,7 @@ impl Answer {
             Self::Trouble(text) => &text.as_bytes()[..text.len().min(MAX_BODY - 9)],
             _ => b"",
         };
-        let mut body = Zeroizing::new(Vec::with_capacity(9 + ID_LEN + 40 + text.len()));
+        let mut body = Zeroizing::new(Vec::with_capacity(9 + PUBLIC_KEY_LEN + SIGNATURE_LEN + text.len()));
         body.extend_from_slice(&number.to_be_bytes());
         match self {
             Self::Key(key) => {
@@ -244,6 +271,11 @@ impl Answer {
                 body.push(3);
                 body.extend_from_slice(id.as_bytes());
                 body.extend_from_slice(secret.expose().as_bytes());
+            }
+            Self::SignedHead { public_key, signature } => {
+                body.push(6);
+                body.extend_from_slice(public_key);
+                body.extend_from_slice(signature);
             }
             Self::Refused(reason) => {
                 let code = REASONS.iter().position(|listed| listed == reason).expect("every reason is listed");
@@ -273,6 +305,14 @@ impl Answer {
             }
             4 if rest.len() == 1 => Self::Refused(*REASONS.get(usize::from(rest[0])).ok_or(Malformed("reason"))?),
             5 => Self::Trouble(String::from_utf8_lossy(rest).into_owned()),
+            6 if rest.len() == PUBLIC_KEY_LEN + SIGNATURE_LEN => {
+                let (public_key, signature) = rest.split_at(PUBLIC_KEY_LEN);
+                let length = |_| Malformed("length of a signature");
+                Self::SignedHead {
+                    public_key: public_key.try_into().map_err(length)?,
+                    signature: signature.try_into().map_err(length)?,
+                }
+            }
             _ => return Err(Malformed("kind of answer")),
         };
         Ok((number, answer))

@@ -8,6 +8,7 @@ use rederive_hsm::config::{
     GenerationConfig, KeyClass, LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig,
 };
 use rederive_hsm::derivation::{Purpose, share, subkey_message};
+use rederive_hsm::feed_head::FeedHead;
 use rederive_hsm::pkcs11::TokenError;
 use rederive_hsm::secret::Secret32;
 use rederive_hsm::wire::{Answer, Hello, Reason, Request, StartFailure};
@@ -25,6 +26,10 @@ impl MasterKeys for Software {
         let mut bytes = *answer.expose();
         bytes[7] ^= u8::from(self.flips);
         Ok(Secret32::take(&mut bytes))
+    }
+
+    fn sign_head(&mut self, _: &[u8]) -> Result<([u8; 32], [u8; 64]), TokenError> {
+        Ok(([1; 32], [2; 64]))
     }
 }
 
@@ -137,7 +142,30 @@ fn the_rules_refuse_what_the_design_says_and_nothing_else() {
 fn a_worker_that_is_not_an_issuers_makes_no_keys() {
     let mut config = config();
     config.rights.issue = false;
-    assert_eq!(rules(&config).allow(&issue(0), Now(NOON)), Err(Reason::NotIssuer));
+    let rules = rules(&config);
+    assert_eq!(rules.allow(&issue(0), Now(NOON)), Err(Reason::NotIssuer));
+    assert_eq!(rules.allow(&Request::SignHead(head(1)), Now(NOON)), Err(Reason::NotIssuer));
+    let scope = |service| signing_key(id("AKIA", 0), b"20260102", "local", service);
+    assert_eq!(rules.allow(&scope("sts"), Now(NOON)), Err(Reason::Service), "users manage keys at issuers");
+    assert_eq!(rules.allow(&scope("s3"), Now(NOON)), Ok(()), "the control");
+}
+
+fn head(number: u64) -> FeedHead {
+    FeedHead { epoch: [1; 16], number, hash: [number as u8; 32], time: NOON }
+}
+
+#[test]
+fn no_head_is_signed_that_contradicts_one_before() {
+    let rules = rules(&config());
+    let sign = |head: FeedHead| rules.allow(&Request::SignHead(head), Now(NOON));
+    assert_eq!(sign(FeedHead { time: NOON + 6, ..head(5) }), Err(Reason::Date), "by the worker's own clock");
+    assert_eq!(sign(FeedHead { time: NOON - 6, ..head(5) }), Err(Reason::Date));
+    assert_eq!(sign(head(5)), Ok(()));
+    assert_eq!(sign(FeedHead { time: NOON + 1, ..head(5) }), Ok(()), "the same a second later");
+    assert_eq!(sign(head(4)), Err(Reason::Fork), "it goes back");
+    assert_eq!(sign(FeedHead { hash: [9; 32], ..head(5) }), Err(Reason::Fork), "another hash of one number");
+    assert_eq!(sign(FeedHead { epoch: [2; 16], ..head(6) }), Err(Reason::Fork), "another epoch");
+    assert_eq!(sign(head(6)), Ok(()));
 }
 
 #[test]
@@ -177,6 +205,8 @@ fn any_request() -> impl Strategy<Value = Request> {
         }),
         number.clone().prop_map(Request::TagKey),
         number.clone().prop_map(Request::Check),
+        (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 32]>(), any::<i64>())
+            .prop_map(|(epoch, number, hash, time)| Request::SignHead(FeedHead { epoch, number, hash, time })),
         (number, 0..=999_999_999_999u64, any::<bool>(), any::<[u8; 32]>()).prop_map(
             |(generation, account, needs_row, nonce)| Request::Issue {
                 generation,
@@ -216,6 +246,12 @@ fn answers_survive_the_wire_and_leave_no_secret_in_the_buffer() {
     let (number, answer) = Answer::decode(&mut frame).expect("whole");
     assert!(number == 9 && matches!(answer, Answer::Key(key) if *key.expose() == [0x5a; 32]));
     assert_eq!(frame[9..], [0; 32], "wiped");
+
+    let signed = Answer::SignedHead { public_key: [1; 32], signature: [2; 64] };
+    let (_, decoded) = Answer::decode(&mut signed.encode(9).to_vec()).expect("whole");
+    assert!(
+        matches!(decoded, Answer::SignedHead { public_key, signature } if public_key == [1; 32] && signature == [2; 64])
+    );
 
     let keeper = &mut Keeper::new(Software { flips: false }, Software { flips: false }, Arc::new(rules(&config())));
     let issued = keeper.answer(&issue(0)).expect("software does not fail");

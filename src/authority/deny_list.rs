@@ -122,3 +122,67 @@ impl Denied {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use rederive_hsm::access_key_id::{Fields, Generation, Prefix, TagKey};
+    use rederive_hsm::feed_head::FeedHead;
+    use rederive_hsm::secret::Secret32;
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+    use super::*;
+    use crate::feed::{Chain, SignedHead};
+    use crate::follower::FeedCopy;
+
+    fn id(number: u32) -> AccessKeyId {
+        let (account, generation) = (Account::new((number >> 20).into()), Generation::new(0).expect("small"));
+        let fields = Fields::Account { account: account.expect("small"), generation, needs_row: false, serial: number };
+        let tag_key = TagKey::new(&Secret32::take(&mut [7; 32]));
+        AccessKeyId::assemble(Prefix::parse("AKIA").expect("four letters"), &fields, &tag_key)
+    }
+
+    /// From a verifier's copy on disk to a list that answers; with SOAK set a million denied keys, and the figures.
+    #[test]
+    fn a_copy_of_many_denials_becomes_a_list() {
+        let count: u32 = if std::env::var_os("SOAK").is_some() { 1_000_000 } else { 3_000 };
+        let directory = tempfile::tempdir().expect("a directory");
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a seed");
+        let pinned = [pair.public_key().as_ref().try_into().expect("32 bytes")];
+        let mut chain = Chain::begin(&[1; 16]);
+        let mut entries = Vec::new();
+        for number in 0..count {
+            let seq = i64::from(number) + 1;
+            let subject = id(number).to_string();
+            let change = Change { seq, at: 1, kind: ChangeKind::KeyDeactivated, subject, detail: String::new() };
+            chain = chain.with(&change).expect("follows");
+            entries.push(Bytes::from(change.encode().expect("short")));
+        }
+        let head = FeedHead { epoch: [1; 16], number: count.into(), hash: chain.hash, time: 1 };
+        let signature = pair.sign(&head.message()).as_ref().try_into().expect("64 bytes");
+        let head = SignedHead::check(head, pinned[0], signature, &pinned).expect("signed");
+        let (mut copy, none) = FeedCopy::open(directory.path(), &pinned, |_| {}).expect("empty");
+        assert_eq!(none, None);
+        copy.add(&entries, &head).expect("written");
+        drop((copy, entries));
+
+        let since = Instant::now();
+        let list = DenyList::default();
+        let (_, found) = FeedCopy::open(directory.path(), &pinned, |changes| list.apply(changes)).expect("opens");
+        let took = since.elapsed();
+        assert_eq!(found, Some(head));
+        assert!((0..count).all(|number| list.holds(&id(number))));
+        assert!(!(count..count + 1000).any(|number| list.holds(&id(number))), "the control");
+        let since = Instant::now();
+        let misses = (count..count + 10_000).map(id).collect::<Vec<_>>();
+        let made = since.elapsed();
+        let hits = misses.iter().filter(|id| list.holds(id)).count();
+        let size = directory.path().join("feed.log").metadata().expect("there").len();
+        println!(
+            "{count} denied: ready in {took:?}, {size} bytes on disk; 10,000 misses in {:?}, {hits} hits",
+            since.elapsed() - made
+        );
+    }
+}

@@ -1,21 +1,24 @@
 //! Following the registry: what other processes change there reaches this one's memory within a fraction of a second.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use rederive_hsm::client::{Hsm, Launch};
 use rederive_hsm::config::WorkerConfig;
+use tokio::sync::watch;
 
 use super::deny_list::DenyList;
+use super::first_seen::FirstSeen;
 use super::generations::Generations;
+use super::heads::{Heads, sign_forever};
 use super::{Authority, Clock, Policy};
 use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
 use crate::feed::Change;
-use crate::registry::{Registry, RegistryError, Settings};
+use crate::registry::{GenerationRow, Registry, RegistryError, Settings};
 
 /// How often the registry is asked for changes.
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(100);
 /// How often the uses of keys are written.
 const WRITE_USES: Duration = Duration::from_secs(1);
 /// How often the worker is made to compute a check value.
@@ -42,9 +45,25 @@ impl Authority {
         policy: Policy,
         launch: Launch,
     ) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), RegistryError> {
-        let clock = Clock::start();
-        let worker = launch.config.clone();
         let generations = Generations::of(registry.generations().await?);
+        let (authority, supervisor) = Self::new(Some(registry), generations, settings, policy, launch);
+        authority.load().await?;
+        tokio::spawn(follow_forever(authority.clone()));
+        tokio::spawn(write_uses_forever(authority.clone()));
+        tokio::spawn(check_forever(authority.clone()));
+        tokio::spawn(sign_forever(authority.clone()));
+        Ok((authority, supervisor))
+    }
+
+    /// With its worker starting, and nothing known of denials.
+    pub(super) fn new(
+        registry: Option<Registry>,
+        generations: Generations,
+        settings: Settings,
+        policy: Policy,
+        launch: Launch,
+    ) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
+        let (clock, worker) = (Clock::start(), launch.config.clone());
         let (hsm, supervisor) = Hsm::start(launch);
         let authority = Arc::new(Self {
             hsm,
@@ -59,17 +78,15 @@ impl Authority {
             signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
             regions: Regions::default(),
             uses: Uses::default(),
+            first_seen: FirstSeen::default(),
+            heads: Heads::default(),
             followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             checked: std::sync::Mutex::new(None),
             registry,
             policy,
         });
-        authority.load().await?;
-        tokio::spawn(follow_forever(authority.clone()));
-        tokio::spawn(write_uses_forever(authority.clone()));
-        tokio::spawn(check_forever(authority.clone()));
-        Ok((authority, supervisor))
+        (authority, supervisor)
     }
 
     /// Takes in every change up to now, so that the next request meets it.
@@ -77,9 +94,12 @@ impl Authority {
         let mut followed = self.followed.lock().await;
         // Taken before reading: changes made meanwhile are not promised.
         let now = self.clock.now().ok();
+        let before = followed.seq;
         loop {
-            let changes = self.registry.changes_since(followed.seq, PAGE).await?;
-            self.apply(&changes).await?;
+            let changes = self.registry()?.changes_since(followed.seq, PAGE).await?;
+            if !changes.is_empty() {
+                self.apply(&changes).await?;
+            }
             followed.seq = changes.last().map_or(followed.seq, |change| change.seq);
             if (changes.len() as u32) < PAGE {
                 break;
@@ -88,13 +108,16 @@ impl Authority {
         if let Some(now) = now {
             self.denied.is_current_at(now);
         }
+        if followed.seq != before {
+            self.wake_signer();
+        }
         Ok(())
     }
 
     async fn load(&self) -> Result<(), RegistryError> {
         let mut followed = self.followed.lock().await;
         let now = self.clock.now().unwrap_or(0);
-        let list = self.registry.denied_keys().await?;
+        let list = self.registry()?.denied_keys().await?;
         for row in &list.malformed {
             tracing::error!(row, "a malformed row is left out; no request can carry such an id");
         }
@@ -107,19 +130,17 @@ impl Authority {
     async fn apply(&self, changes: &[Change]) -> Result<(), RegistryError> {
         self.denied.apply(changes);
         self.changed();
-        match changes.iter().any(|change| change.kind.is_of_generation()) {
-            true => self.reload_generations().await,
-            false => Ok(()),
+        if changes.iter().any(|change| change.kind.is_of_generation()) {
+            self.take_generations(self.registry()?.generations().await?).await;
         }
+        Ok(())
     }
 
     /// A generation was created or changed its state: the worker is replaced by one that knows.
-    async fn reload_generations(&self) -> Result<(), RegistryError> {
-        let rows = self.registry.generations().await?;
+    pub(super) async fn take_generations(&self, rows: Vec<GenerationRow>) {
         self.change_generations(|generations| generations.update(rows));
         let worker = WorkerConfig { generations: self.generations().for_worker(), ..self.worker.clone() };
         self.hsm.reconfigure(worker).await;
-        Ok(())
     }
 
     async fn follow(&self) {
@@ -159,7 +180,7 @@ async fn write_uses_forever(authority: Arc<Authority>) {
 }
 
 /// Keeps the token's sessions from idling, and finds a token that answers wrongly before a request does.
-async fn check_forever(authority: Arc<Authority>) {
+pub(super) async fn check_forever(authority: Arc<Authority>) {
     let mut ticks = every(CHECK);
     authority.hsm.settled().await;
     loop {
@@ -168,7 +189,7 @@ async fn check_forever(authority: Arc<Authority>) {
     }
 }
 
-fn every(period: Duration) -> tokio::time::Interval {
+pub(super) fn every(period: Duration) -> tokio::time::Interval {
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     ticks

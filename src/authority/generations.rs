@@ -9,9 +9,6 @@ use rederive_hsm::pkcs11::hex;
 
 use crate::registry::{GenerationRow, GenerationState};
 
-/// How long a new generation is known before keys are made in it, in seconds: many times what a node takes to hear of it.
-const ANNOUNCE: i64 = 3;
-
 /// Why an id cannot be one of ours. All of these look the same from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotOurs {
@@ -104,10 +101,10 @@ impl Generations {
         }
     }
 
-    /// The generation that new keys of an account are made in: the newest issuing one that is good for it and that every
-    /// node must have heard of by now. Without one that old, the first: nobody can know keys of another then.
-    pub fn issuing_for(&self, account: Account, now: i64) -> Option<Generation> {
-        let announced = |live: &&Live| now - live.row.created_at >= ANNOUNCE;
+    /// The generation that new keys of an account are made in: the newest issuing one that is good for it and that was
+    /// announced for so many seconds. Without one that old, the first: nobody can know keys of another then.
+    pub fn issuing_for(&self, account: Account, now: i64, announce: i64) -> Option<Generation> {
+        let announced = |live: &&Live| now - live.row.created_at >= announce;
         let newest = self.issuing(account).rev().find(announced).map(|live| live.row.number);
         newest.or_else(|| self.first_issuing_for(account))
     }

@@ -74,15 +74,16 @@ impl Authority {
         account: AccountIs,
         now: i64,
     ) -> Result<Issued, IssueError> {
-        let generation = self.generations().issuing_for(owner.account, now).ok_or(IssueError::NoGeneration)?;
+        let generation =
+            self.generations().issuing_for(owner.account, now, self.policy.announce).ok_or(IssueError::NoGeneration)?;
         for _ in 0..ATTEMPTS {
             let (id, secret) = self.derive_new(generation, owner.account, random_nonce()?).await?;
             let (created_by, signature) = request.unzip();
             let quota = self.policy.keys_per_user;
             let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, at: now };
             let inserted = match account {
-                AccountIs::Registered => self.registry.insert_key(&new).await,
-                AccountIs::New => self.registry.create_account_with_key(&new).await,
+                AccountIs::Registered => self.registry()?.insert_key(&new).await,
+                AccountIs::New => self.registry()?.create_account_with_key(&new).await,
             };
             match inserted {
                 Ok(row) => return Ok(Issued { row, secret }),
@@ -99,13 +100,13 @@ impl Authority {
         let generation = self.generations().first_issuing_for(account).ok_or(IssueError::NoGeneration)?;
         let (id, secret) = self.derive_new(generation, account, nonce).await?;
         let owner = Owner { account, user_id: None };
-        match self.registry.key(&id).await? {
+        match self.registry()?.key(&id).await? {
             Some(row) if row.owner() == owner => {}
             Some(_) => return Err(IssueError::NoFreeId),
             None => {
                 let quota = self.policy.keys_per_user;
                 let new = NewKey { id, owner, created_by: None, signature: None, quota, at: now };
-                self.registry.insert_key(&new).await?;
+                self.registry()?.insert_key(&new).await?;
             }
         }
         Ok(RootKey { id, secret })
@@ -136,7 +137,7 @@ impl Authority {
         by: AccessKeyId,
         now: i64,
     ) -> Result<(), RegistryError> {
-        self.registry.on_behalf_of(by).set_key_status(id, owner, status, now).await?;
+        self.registry()?.on_behalf_of(by).set_key_status(id, owner, status, now).await?;
         self.catch_up().await
     }
 

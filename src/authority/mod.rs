@@ -7,32 +7,40 @@ mod clock;
 mod denied_ids;
 mod deny_list;
 mod explain;
+mod first_seen;
 mod follow;
 mod generations;
+mod heads;
 mod issue;
 mod last_used;
 mod principals;
 mod regions;
+mod reports;
 mod signing_keys;
+mod verifier;
 mod verify;
 
 pub use clock::Clock;
 pub use follow::{Followed, prepare};
 pub use generations::worker_view;
 pub use issue::{IssueError, Issued, RootKey};
-pub use verify::{Accepted, CannotDecide, NotAccepted};
+pub use verifier::FromTheFuture;
+pub use verify::{Accepted, CannotDecide, Holder, NotAccepted};
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use rederive_hsm::access_key_id::{AccessKeyId, Layout, Prefixes};
 use rederive_hsm::client::{Hsm, Status};
 use rederive_hsm::config::WorkerConfig;
+use tokio::sync::watch;
 
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 use deny_list::DenyList;
+use first_seen::FirstSeen;
 use generations::Generations;
+use heads::Heads;
 use last_used::Uses;
 use principals::Principals;
 use regions::Regions;
@@ -54,6 +62,9 @@ pub struct Policy {
     pub keys_per_user: u32,
     /// How long the worker may take.
     pub deadline: Duration,
+    /// How long a new generation is announced before keys are made in it, in seconds: every node that decides must have heard
+    /// of it by then.
+    pub announce: i64,
 }
 
 impl Default for Policy {
@@ -64,6 +75,7 @@ impl Default for Policy {
             max_staleness: 60,
             keys_per_user: 2,
             deadline: Duration::from_millis(250),
+            announce: 3,
         }
     }
 }
@@ -71,7 +83,8 @@ impl Default for Policy {
 /// Decides for one node.
 pub struct Authority {
     hsm: Hsm,
-    registry: Registry,
+    /// A verifier has none.
+    registry: Option<Registry>,
     policy: Policy,
     prefixes: Prefixes,
     layout: Layout,
@@ -85,16 +98,18 @@ pub struct Authority {
     signing_keys: SigningKeys,
     regions: Regions,
     uses: Uses,
+    first_seen: FirstSeen,
+    heads: Heads,
     followed: tokio::sync::Mutex<Followed>,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     /// When the token last computed the check value that was recorded.
     checked: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Authority {
-    /// The registry, for reading.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    /// The registry. A verifier has none, which is trouble for whoever needs it.
+    pub fn registry(&self) -> Result<&Registry, RegistryError> {
+        self.registry.as_ref().ok_or(RegistryError::None)
     }
 
     /// The worker, for its counts and status.
@@ -119,13 +134,18 @@ impl Authority {
 
     /// Says that this node is about to end: it is not ready any more, but answers what still comes.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.send_replace(true);
+    }
+
+    /// Becomes true when this node is about to end.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
     }
 
     /// What keeps this node from deciding, if anything does; why is for the log. Costs the HSM nothing.
     pub async fn troubles(&self) -> Vec<String> {
         let mut troubles = Vec::new();
-        if self.draining.load(Ordering::Acquire) {
+        if *self.draining.borrow() {
             troubles.push("draining: this node is about to end".into());
         }
         match self.hsm.status() {
@@ -134,7 +154,9 @@ impl Authority {
             Status::Starting => troubles.push("the HSM worker is starting".into()),
             Status::Down(_) | Status::Latched(_) => troubles.push("the HSM worker is down".into()),
         }
-        if let Err(error) = self.registry.check_writable().await {
+        if let Some(registry) = &self.registry
+            && let Err(error) = registry.check_writable().await
+        {
             tracing::error!(%error, "the registry failed its check");
             troubles.push("the registry cannot be written".into());
         }
@@ -154,7 +176,8 @@ impl Authority {
 
     /// Writes the uses of keys that are not in the registry yet.
     pub async fn write_uses(&self) {
-        if let Err(error) = self.uses.write(&self.registry).await {
+        let Some(registry) = &self.registry else { return };
+        if let Err(error) = self.uses.write(registry).await {
             tracing::warn!(%error, "uses of keys are not recorded yet");
         }
     }

@@ -13,7 +13,7 @@ use rederive_hsm::client::Unavailable;
 use rederive_hsm::derivation::TokenHash;
 use rederive_hsm::signing_key::SigningKey;
 
-use crate::registry::KeyRow;
+use super::verify::Holder;
 use crate::sigv4::{CredentialScope, PreparedSigningKey};
 
 /// What a signing key is the key of. Never the id alone: ids of sessions collide, and only the token tells them apart.
@@ -79,7 +79,7 @@ pub struct ProvenKey {
     /// The key.
     pub key: Arc<PreparedSigningKey>,
     /// Whose it is.
-    pub row: Arc<KeyRow>,
+    pub holder: Holder,
     /// The change as of which its id was found good (see `Authority::verify`).
     pub good_as_of: u64,
     /// The second in which its use was noted last.
@@ -88,8 +88,8 @@ pub struct ProvenKey {
 
 impl ProvenKey {
     /// A key that was found good, as of a change.
-    pub fn new(key: Arc<PreparedSigningKey>, row: Arc<KeyRow>, good_as_of: u64) -> Self {
-        Self { key, row, good_as_of, noted: AtomicI64::new(i64::MIN) }
+    pub fn new(key: Arc<PreparedSigningKey>, holder: Holder, good_as_of: u64) -> Self {
+        Self { key, holder, good_as_of, noted: AtomicI64::new(i64::MIN) }
     }
 
     /// Whether this is the first use in its second: once a second is often enough to note it.

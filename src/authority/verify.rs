@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rederive_hsm::access_key_id::{AccessKeyId, Lifetime};
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Lifetime};
 use rederive_hsm::client::Unavailable;
 
 use super::Authority;
@@ -11,7 +11,7 @@ use super::deny_list::Stale;
 use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
 use super::signing_keys::{KeyName, ProvenKey};
-use crate::registry::{KeyRow, RegistryError};
+use crate::registry::{KeyRow, Registry, RegistryError};
 use crate::sigv4::{
     Body, Expectation, PostForm, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
 };
@@ -28,14 +28,33 @@ pub struct Accepted<'a> {
 }
 
 impl Accepted<'_> {
-    /// The key and whose it is.
-    pub fn key(&self) -> &KeyRow {
-        &self.known.row
+    /// Whose key it is, as far as this node knows.
+    pub fn holder(&self) -> &Holder {
+        &self.known.holder
     }
 
     /// The signing key of its scope.
     pub fn signing_key(&self) -> &Arc<PreparedSigningKey> {
         &self.known.key
+    }
+}
+
+/// Whose a key is.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    /// As the registry says.
+    Row(Arc<KeyRow>),
+    /// Somebody's of this account, never its root's: a verifier has no registry to know more.
+    Unresolved(Account),
+}
+
+impl Holder {
+    /// The account.
+    pub fn account(&self) -> Account {
+        match self {
+            Self::Row(row) => row.account,
+            Self::Unresolved(account) => *account,
+        }
     }
 }
 
@@ -68,6 +87,9 @@ pub enum CannotDecide {
     /// The clock jumped.
     #[error(transparent)]
     Clock(#[from] Jumped),
+    /// The key may be accepted only by a node that knows its row, and this one has no registry.
+    #[error("{0} needs its row, and a verifier has no registry: ask an issuer")]
+    NeedsRow(AccessKeyId),
     /// Registry and id contradict each other.
     #[error("the registry says that {0} belongs to another account than its id does")]
     Contradiction(AccessKeyId),
@@ -78,6 +100,7 @@ impl CannotDecide {
     pub fn outside(&self) -> &'static str {
         match self {
             Self::Hsm(_) | Self::NoTagKey(_) => "the HSM cannot answer now",
+            Self::NeedsRow(_) => "this key cannot be judged here: ask an issuer",
             Self::Registry(_) | Self::Contradiction(_) => "the registry cannot answer now",
             Self::Stale(_) => "denials are not known up to now",
             Self::Clock(_) => "the clock is not trusted now",
@@ -145,12 +168,13 @@ impl Authority {
         let change = self.change();
         let name = KeyName { id: self.our_id(request)?, token: None, scope: request.scope() };
         let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change);
-        // 2. The id: prefix, layout, tag, share; its generation is live.
+        // 2. The id: prefix, layout, tag, share; its generation is live, as far as the feed of denials and generations is
+        //    fresh enough to tell.
+        let deny_list_as_of = self.fresh_as_of(now)?;
         if known.is_none() {
             self.filter(&name.id)?;
         }
-        // 3. The deny list, if it is fresh enough.
-        let deny_list_as_of = self.fresh_as_of(now)?;
+        // 3. The deny list.
         if known.is_none() {
             self.not_denied(&name.id)?;
         }
@@ -167,15 +191,23 @@ impl Authority {
         if self.change() != change {
             self.filter(&name.id)?;
             self.not_denied(&name.id)?;
-            self.account_not_denied(found.row())?;
+            self.account_not_denied(&name.id, found.holder().account())?;
         }
         let verified = string_to_sign.verify(found.key())?;
         let waited = found.waited();
-        let known = found.proven(|key, row| self.signing_keys.matched(&name, ProvenKey::new(key, row, change)));
+        let known = found.proven(|key, holder| self.signing_keys.matched(&name, ProvenKey::new(key, holder, change)));
         if known.is_first_use_at(now) {
-            self.uses.note(name.id, now, expectation.service, name.scope.region());
+            self.note_use(name.id, now, expectation.service, name.scope.region());
         }
         Ok(Accepted { verified, deny_list_as_of, waited, known })
+    }
+
+    /// Where there is no registry, uses are not recorded; that an id is in use at all is reported.
+    fn note_use(&self, id: AccessKeyId, now: i64, service: &str, region: &str) {
+        match &self.registry {
+            Some(_) => self.uses.note(id, now, service, region),
+            None => self.first_seen.note(&id),
+        }
     }
 
     #[inline]
@@ -225,13 +257,13 @@ impl Authority {
 
     /// The row and the signing key of an id that was judged good, from the caches or from registry and worker.
     pub(super) async fn find(&self, name: &KeyName<'_>, now: i64) -> Result<Found, NotAccepted> {
-        let row = self.issued_key(&name.id).await?;
-        self.account_not_denied(&row)?;
+        let holder = self.holder(&name.id).await?;
+        self.account_not_denied(&name.id, holder.account())?;
         if let Some(known) = self.signing_keys.proven(name) {
-            return Ok(Found::Key { key: known.key.clone(), row, waited: false });
+            return Ok(Found::Key { key: known.key.clone(), holder, waited: false });
         }
         if let Some(key) = self.signing_keys.unproven(name) {
-            return Ok(Found::Key { key, row, waited: false });
+            return Ok(Found::Key { key, holder, waited: false });
         }
         let scope = &name.scope;
         if is_global(scope.service()) && !self.regions.admit(name.id, scope, now) {
@@ -240,23 +272,34 @@ impl Authority {
         let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
         let fetch = self.hsm.signing_key(name.id, date, scope.region(), scope.service());
         let key = self.signing_keys.ask(name, fetch).await.map_err(undecided)?;
-        Ok(Found::Key { key, row, waited: true })
+        Ok(Found::Key { key, holder, waited: true })
     }
 
     /// An id of the opaque layout does not name its account; its row does.
-    fn account_not_denied(&self, key: &KeyRow) -> Result<(), NotAccepted> {
-        if self.denied.holds_account(key.account) {
-            self.log_refused_id(&key.id, &"its account is denied");
-            return Err(NotAccepted::Refused(Refusal::InactiveKey(key.id.to_string())));
+    fn account_not_denied(&self, id: &AccessKeyId, account: Account) -> Result<(), NotAccepted> {
+        if self.denied.holds_account(account) {
+            self.log_refused_id(id, &"its account is denied");
+            return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
         }
         Ok(())
     }
 
+    /// Whose a key is. Without a registry that is what the id tells; where it does not tell enough, nobody can decide.
+    async fn holder(&self, id: &AccessKeyId) -> Result<Holder, NotAccepted> {
+        if let Some(registry) = &self.registry {
+            return self.issued_key(id, registry).await.map(Holder::Row);
+        }
+        match id.fields().account() {
+            Some(account) if !id.fields().needs_row() => Ok(Holder::Unresolved(account)),
+            _ => Err(undecided(CannotDecide::NeedsRow(*id))),
+        }
+    }
+
     /// The row of a key that was issued. One that nobody issued is refused before the HSM is asked.
-    async fn issued_key(&self, id: &AccessKeyId) -> Result<Arc<KeyRow>, NotAccepted> {
+    async fn issued_key(&self, id: &AccessKeyId, registry: &Registry) -> Result<Arc<KeyRow>, NotAccepted> {
         let row = match self.principals.at_hand(id) {
             Some(row) => row,
-            None => self.principals.read(id, &self.registry).await.map_err(undecided)?.ok_or_else(|| {
+            None => self.principals.read(id, registry).await.map_err(undecided)?.ok_or_else(|| {
                 self.log_refused_id(id, &"its tag is right, but the registry has no such active key");
                 NotAccepted::Refused(Refusal::UnknownAccessKeyId(id.to_string()))
             })?,
@@ -273,14 +316,14 @@ pub(super) enum Found {
     /// A key that was judged good, and nothing has changed since.
     Known(Arc<ProvenKey>),
     /// A key whose id was judged good for this request.
-    Key { key: Arc<PreparedSigningKey>, row: Arc<KeyRow>, waited: bool },
+    Key { key: Arc<PreparedSigningKey>, holder: Holder, waited: bool },
 }
 
 impl Found {
-    fn row(&self) -> &KeyRow {
+    fn holder(&self) -> &Holder {
         match self {
-            Self::Known(known) => &known.row,
-            Self::Key { row, .. } => row,
+            Self::Known(known) => &known.holder,
+            Self::Key { holder, .. } => holder,
         }
     }
 
@@ -300,10 +343,10 @@ impl Found {
     }
 
     /// Its signature matched.
-    fn proven(self, keep: impl FnOnce(Arc<PreparedSigningKey>, Arc<KeyRow>) -> Arc<ProvenKey>) -> Arc<ProvenKey> {
+    fn proven(self, keep: impl FnOnce(Arc<PreparedSigningKey>, Holder) -> Arc<ProvenKey>) -> Arc<ProvenKey> {
         match self {
             Self::Known(known) => known,
-            Self::Key { key, row, .. } => keep(key, row),
+            Self::Key { key, holder, .. } => keep(key, holder),
         }
     }
 }

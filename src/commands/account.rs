@@ -70,7 +70,7 @@ enum Which {
 fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Failure> {
     block_on(async {
         let (authority, supervisor) = site.authority().await?;
-        check_account(authority.registry(), account, which).await?;
+        check_account(authority.registry()?, account, which).await?;
         match authority.hsm().settled().await {
             Status::Ready => {}
             Status::Down(reason) | Status::Latched(reason) => return Err(reason.into()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rederive::config::Config;
+use rederive::config::{Config, Role};
 use rederive::site::Site;
 
 use super::{Failure, log};
@@ -19,7 +19,12 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// Reads it, and starts the log as it says.
     pub fn load(&self) -> Result<Site, Failure> {
-        Ok(site(Config::load(&self.config)?))
+        self.load_with(None)
+    }
+
+    /// The same, with a role that goes before the file's.
+    pub fn load_with(&self, role: Option<Role>) -> Result<Site, Failure> {
+        Ok(site(Config::load_with(&self.config, role)?))
     }
 }
 

@@ -83,7 +83,7 @@ impl Dev {
 
     fn announce(&self, node: &Node, root: &RootKey, state: &Path) -> Result<(), Failure> {
         let (id, secret) = (root.id.as_str(), root.secret.expose());
-        let (endpoint, rpc_endpoint) = (node.endpoint(), node.rpc_endpoint());
+        let (endpoint, rpc_endpoint) = (node.endpoint().ok_or("dev is an issuer")?, node.rpc_endpoint());
         let text = if self.json {
             // Neither base64 nor the other values hold a character that JSON escapes.
             format!(

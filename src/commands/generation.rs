@@ -11,7 +11,7 @@ use rederive_hsm::pkcs11::hex;
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 
 use super::config_file::ConfigFile;
-use super::{Failure, block_on, now, output};
+use super::{Failure, block_on, feed, now, output};
 
 #[derive(Args)]
 pub struct Generation {
@@ -104,6 +104,10 @@ pub(super) async fn make(site: &Site, registry: &Registry, class: KeyClass) -> R
         created_at: now(),
     };
     registry.insert_generation(&row).await?;
+    // With the first generation comes the key that signs the deny feed. Nodes without verifiers do without.
+    if let Err(failure) = feed::control_key(site) {
+        eprintln!("Note: the token has no control key, so verifiers cannot follow this issuer: {failure}");
+    }
     Ok(row)
 }
 

@@ -7,6 +7,7 @@ mod deny;
 mod dev;
 mod doctor;
 mod explain;
+mod feed;
 mod generation;
 mod key;
 mod log;
@@ -42,6 +43,8 @@ enum Command {
     Account(account::Account),
     /// Refuse a key, a user or an account, whatever its owner has set
     Deny(deny::Deny),
+    /// The deny feed that verifiers follow
+    Feed(feed::Feed),
     /// Say why a signed request is accepted or refused, offline
     Explain(explain::Explain),
     /// Check module, token, PIN, key attributes, check values, registry and clock
@@ -62,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Generation(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Deny(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Feed(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),

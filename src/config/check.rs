@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Anyone, Caller, Config, ConfigError, Limits, Token};
+use super::{Anyone, Caller, Config, ConfigError, Issuer, Limits, Role, Token, UnknownKeys};
 
 type Outcome = Result<(), ConfigError>;
 
@@ -20,6 +20,7 @@ pub(super) fn check(config: &Config) -> Outcome {
         "long_term and temporary are the same: they must differ, for the prefix tells the two kinds of key apart".into()
     })?;
     callers(config)?;
+    role(config)?;
     limits(&config.limits)
 }
 
@@ -110,6 +111,43 @@ fn caller(caller: &Caller, config: &Config) -> Outcome {
     })?;
     ensure(!caller.services.is_empty(), at("services"), || "missing: list what it may ask for, or [\"*\"]".into())?;
     ensure(!caller.regions.is_empty(), at("regions"), || "missing: list what it may ask for, or [\"*\"]".into())
+}
+
+fn role(config: &Config) -> Outcome {
+    let accepts = config.verify.unknown_keys == UnknownKeys::Accept;
+    ensure((1..=3600).contains(&config.feed.max_staleness_s), "[feed] max_staleness_s", || "takes 1 to 3600".into())?;
+    if config.role != Role::Verifier {
+        ensure(!accepts, "[verify] unknown_keys", || {
+            "\"accept\" is for role = \"verifier\": a node with a registry looks every key up".into()
+        })?;
+        return ensure(config.issuer.is_empty(), "[[issuer]]", || "is for role = \"verifier\"".into());
+    }
+    ensure(accepts, "[verify] unknown_keys", || {
+        "a verifier has no registry to look keys up in: say unknown_keys = \"accept\", and see docs/operations.md for what \
+         that means"
+            .into()
+    })?;
+    ensure(!config.feed.public_keys.is_empty(), "[feed] public_keys", || {
+        "missing: name the control keys of the issuers, as 'rederive feed key' prints them there".into()
+    })?;
+    ensure(!config.issuer.is_empty(), "[[issuer]]", || "missing: name an issuer whose deny feed is followed".into())?;
+    config.issuer.iter().try_for_each(issuer)
+}
+
+fn issuer(issuer: &Issuer) -> Outcome {
+    let at = |key: &str| format!("[[issuer]] {} {key}", issuer.url);
+    let url: http::Uri = issuer.url.parse().map_err(|_| ConfigError::Check {
+        at: at("url"),
+        problem: "is no URL such as https://issuer.internal:9181".into(),
+    })?;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_tls = url.scheme_str() == Some("https");
+    ensure(is_tls || (url.scheme_str() == Some("http") && is_local), at("url"), || {
+        "takes https://, or http:// on this machine".into()
+    })?;
+    ensure(!is_tls || issuer.ca.is_some(), at("ca"), || "missing: the authorities that sign its certificate".into())?;
+    certificate_and_key(&format!("[[issuer]] {}", issuer.url), &issuer.tls_cert, &issuer.tls_key)
 }
 
 fn exactly_one(at: String, one: bool, other: bool, why: &str) -> Outcome {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
-use super::words::{parse_layout, parse_prefix};
+use super::words::{parse_layout, parse_prefix, parse_public_key};
 use super::{Config, ConfigError};
 
 const PREFIX: &str = "REDERIVE_";
@@ -40,6 +40,11 @@ fn refuse(name: &str, problem: impl Into<String>) -> ConfigError {
 fn set(config: &mut Config, path: &str, value: &str) -> Result<(), String> {
     match path {
         "STATE_DIR" => config.state_dir = value.into(),
+        "ROLE" => config.role = word(value)?,
+        "FEED__PUBLIC_KEYS" => {
+            config.feed.public_keys = value.split(',').map(parse_public_key).collect::<Result<_, _>>()?
+        }
+        "FEED__MAX_STALENESS_S" => config.feed.max_staleness_s = parsed(value, "seconds")?,
         "API__LISTEN" => config.api.listen = address(value)?,
         "API__TLS_CERT" => config.api.tls_cert = Some(value.into()),
         "API__TLS_KEY" => config.api.tls_key = Some(value.into()),
@@ -69,7 +74,7 @@ fn set(config: &mut Config, path: &str, value: &str) -> Result<(), String> {
 fn unknown(path: &str) -> String {
     let section = path.split("__").next().unwrap_or(path);
     match section {
-        "TOKEN" | "CALLER" => {
+        "TOKEN" | "CALLER" | "ISSUER" => {
             let table = section.to_ascii_lowercase();
             format!("[[{table}]] can stand several times, so the environment cannot set it: write it in the file")
         }

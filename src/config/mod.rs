@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use rederive_hsm::access_key_id::{Layout, Prefix};
 use serde::Deserialize;
 
+use crate::feed::PublicKey;
+
 pub use names::Names;
 
 /// The whole configuration.
@@ -21,6 +23,8 @@ pub use names::Names;
 pub struct Config {
     /// Where the registry and other files of this node live.
     pub state_dir: PathBuf,
+    /// What this node does.
+    pub role: Role,
     /// The door for users: IAM and STS.
     pub api: Api,
     /// The door for services that want requests verified.
@@ -31,12 +35,56 @@ pub struct Config {
     pub issuing: Issuing,
     /// What this node verifies.
     pub verify: Verify,
+    /// The deny feed, as a verifier follows it.
+    pub feed: Feed,
+    /// The issuers whose deny feed a verifier follows.
+    pub issuer: Vec<Issuer>,
     /// Who may use the door for services.
     pub caller: Vec<Caller>,
     /// Bounds on connections and time.
     pub limits: Limits,
     /// What is written to standard error.
     pub log: Log,
+}
+
+/// `role`: what a node does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Issues and verifies, for verifiers beside itself or for none.
+    #[default]
+    All,
+    /// Issues, and verifies too; verifiers follow its deny feed.
+    Issuer,
+    /// Verifies, without a registry, by the deny feed of issuers.
+    Verifier,
+}
+
+/// `[feed]`: the deny feed, as a verifier follows it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// The control keys that may sign its head.
+    #[serde(deserialize_with = "words::public_keys")]
+    pub public_keys: Vec<PublicKey>,
+    /// Nothing is decided by denials older than this, in seconds.
+    pub max_staleness_s: u32,
+}
+
+/// `[[issuer]]`: an issuer whose deny feed a verifier follows.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Its RPC listener, such as `https://issuer.internal:9181`.
+    pub url: String,
+    /// The authorities that sign its certificate, PEM. Needed with `https`.
+    pub ca: Option<PathBuf>,
+    /// The verifier's certificate chain, PEM (this or `token_file`, where the issuer knows its callers).
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The file with the verifier's bearer token.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `[api]`: the door for users.
@@ -160,6 +208,8 @@ pub enum UnknownKeys {
     /// A key that is not in the registry is refused.
     #[default]
     Refuse,
+    /// It is accepted as somebody's of its account: for a verifier, which has no registry.
+    Accept,
 }
 
 /// `[[caller]]`: a service that may ask.
@@ -181,6 +231,9 @@ pub struct Caller {
     /// Whether it may be given signing keys.
     #[serde(default)]
     pub want_signing_key: bool,
+    /// Whether it may follow the deny feed: for verifiers.
+    #[serde(default)]
+    pub deny_feed: bool,
     /// Whether refusals are explained to it.
     #[serde(default)]
     pub explain: bool,
@@ -273,18 +326,31 @@ pub enum ConfigError {
 impl Config {
     /// Reads a file, applies the `REDERIVE_…` variables of this process's environment, and checks the outcome.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_with(path, None)
+    }
+
+    /// The same, with a role that goes before those of file and environment.
+    pub fn load_with(path: &Path, role: Option<Role>) -> Result<Self, ConfigError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, environment::of_this_process()?)
+        let mut config = Self::read(&text, environment::of_this_process()?)?;
+        config.role = role.unwrap_or(config.role);
+        check::check(&config)?;
+        Ok(config)
     }
 
     /// Parses TOML, applies overrides given as (variable, value), and checks the outcome.
     pub fn parse(text: &str, overrides: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let config = Self::read(text, overrides)?;
+        check::check(&config)?;
+        Ok(config)
+    }
+
+    fn read(text: &str, overrides: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text)?;
         for (name, value) in overrides {
             environment::apply(&mut config, &name, &value)?;
         }
-        check::check(&config)?;
         Ok(config)
     }
 }
@@ -309,6 +375,12 @@ impl Default for Rpc {
             allow_plaintext: false,
             anyone: Anyone::default(),
         }
+    }
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { public_keys: Vec::new(), max_staleness_s: 60 }
     }
 }
 

@@ -4,6 +4,7 @@ use rederive_hsm::access_key_id::{Layout, Prefix};
 use serde::{Deserialize, Deserializer};
 
 use super::UnknownKeys;
+use crate::feed::PublicKey;
 
 pub(super) fn parse_layout(text: &str) -> Result<Layout, String> {
     match text {
@@ -23,7 +24,8 @@ impl std::str::FromStr for UnknownKeys {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "refuse" => Ok(Self::Refuse),
-            other => Err(format!("`{other}` is not available: only \"refuse\" is, in this version")),
+            "accept" => Ok(Self::Accept),
+            other => Err(format!("there is no `{other}`: use \"refuse\" or \"accept\"")),
         }
     }
 }
@@ -32,6 +34,20 @@ impl<'de> Deserialize<'de> for UnknownKeys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
+}
+
+/// 64 hexadecimal digits, as `rederive feed key` prints them.
+pub(super) fn parse_public_key(text: &str) -> Result<PublicKey, String> {
+    let mut key = PublicKey::default();
+    match base16ct::lower::decode(text, &mut key) {
+        Ok(bytes) if bytes.len() == size_of::<PublicKey>() => Ok(key),
+        _ => Err(format!("`{text}` is no public key: it takes the 64 hexadecimal digits of 'rederive feed key'")),
+    }
+}
+
+pub(super) fn public_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PublicKey>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| parse_public_key(text).map_err(serde::de::Error::custom)).collect()
 }
 
 pub(super) fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error> {

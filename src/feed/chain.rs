@@ -35,6 +35,20 @@ pub struct OutOfOrder {
     pub found: i64,
 }
 
+/// Bytes that are not the next entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotNext {
+    /// It is another one.
+    #[error(transparent)]
+    OutOfOrder(#[from] OutOfOrder),
+    /// It does not read. A kind that this version does not know is such a one, and must not be passed over.
+    #[error("the entry after {after} of the deny feed does not read: an issuer of a newer version may have written it")]
+    Unreadable {
+        /// The number before it.
+        after: i64,
+    },
+}
+
 impl Chain {
     /// Before the first entry of an epoch.
     pub fn begin(epoch: &Epoch) -> Self {
@@ -46,6 +60,15 @@ impl Chain {
         let wrong = OutOfOrder { after: self.number, found: change.seq };
         let bytes = change.encode().filter(|_| change.seq == self.number + 1).ok_or(wrong)?;
         Ok(Self { number: change.seq, hash: self.hash_with(&bytes) })
+    }
+
+    /// With one more entry, given as it came: the entry, too.
+    pub fn with_entry(&self, entry: &[u8]) -> Result<(Self, Change), NotNext> {
+        let change = Change::decode(entry).ok_or(NotNext::Unreadable { after: self.number })?;
+        if change.seq != self.number + 1 {
+            return Err(OutOfOrder { after: self.number, found: change.seq }.into());
+        }
+        Ok((Self { number: change.seq, hash: self.hash_with(entry) }, change))
     }
 
     /// The hash of an entry, given as [`Change::encode`] gives it, that follows.

@@ -5,6 +5,8 @@
 
 mod chain;
 mod change;
+mod head;
 
-pub use chain::{Chain, Epoch, Hash};
+pub use chain::{Chain, Epoch, Hash, NotNext, OutOfOrder};
 pub use change::{Change, ChangeKind};
+pub use head::{NotSigned, PublicKey, SignedHead};

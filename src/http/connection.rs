@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use hyper::header::{HeaderName, USER_AGENT};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -79,8 +81,7 @@ impl<H: Handler> Connections<H> {
                 let (this, peer, busy) = (this.clone(), peer.clone(), activity.begin());
                 async move {
                     let answer = this.answer(request, peer).await;
-                    drop(busy);
-                    Ok::<_, std::convert::Infallible>(answer)
+                    Ok::<_, std::convert::Infallible>(busy_while_streaming(answer, busy))
                 }
             })
         };
@@ -151,6 +152,20 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// An answer whose end is open, such as a stream of gRPC, is a request in progress until its body ends or is dropped.
+fn busy_while_streaming(answer: Response, busy: Busy) -> Response {
+    if answer.body().size_hint().exact().is_some() {
+        return answer;
+    }
+    answer.map(|body| {
+        let frames = body.map_frame(move |frame| {
+            let _ = &busy;
+            frame
+        });
+        frames.boxed_unsync()
+    })
 }
 
 fn http(head_timeout: Duration, streams: u32) -> Builder<TokioExecutor> {

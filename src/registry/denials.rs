@@ -48,6 +48,13 @@ impl Registry {
         transaction.end(outcome).await
     }
 
+    /// Denies those among the ids that were never issued, and gives the ones that were not denied before.
+    pub async fn deny_unissued(&self, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
+        let mut transaction = self.write().await?;
+        let outcome = deny_unissued(&mut transaction, ids, at).await;
+        transaction.end(outcome).await
+    }
+
     /// Every denial that holds, as `key:ID`, `user:ID` or `account:NUMBER`, and since when.
     pub async fn denials(&self) -> Result<Vec<(String, i64)>> {
         all(&mut *self.readers.acquire().await?).await
@@ -86,6 +93,16 @@ async fn deny(transaction: &mut SqliteConnection, subject: &Subject, at: i64) ->
         }
     };
     Ok(true)
+}
+
+async fn deny_unissued(transaction: &mut SqliteConnection, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
+    let mut denied = Vec::new();
+    for id in ids {
+        if keys::by_id(transaction, id).await?.is_none() && deny(transaction, &Subject::Key(*id), at).await? {
+            denied.push(*id);
+        }
+    }
+    Ok(denied)
 }
 
 async fn lift(transaction: &mut SqliteConnection, subject: &Subject, at: i64) -> Result<bool> {

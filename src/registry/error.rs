@@ -91,6 +91,9 @@ pub enum RegistryError {
     /// A setting was fixed at first start and differs from the one asked for.
     #[error("{0}")]
     SettingFixed(String),
+    /// This node is a verifier.
+    #[error("this node is a verifier, which has no registry")]
+    None,
     /// The registry could not tell.
     #[error(transparent)]
     Trouble(#[from] Trouble),

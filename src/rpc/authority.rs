@@ -7,11 +7,10 @@ use super::{
     Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Refused, Streaming, Verifier,
     VerifyCall,
 };
-use crate::authority::{self, Authority, CannotDecide, NotAccepted};
+use crate::authority::{self, Authority, CannotDecide, Holder, NotAccepted};
 use crate::config::Names;
 use crate::explain::Deviation;
 use crate::http::RequestId;
-use crate::registry::KeyRow;
 use crate::sigv4::{Expectation, Family, PayloadStatus, Refusal, Regions, Verified};
 
 /// When a caller may ask again: a worker is replaced in less.
@@ -77,13 +76,16 @@ fn unavailable(trouble: &CannotDecide) -> Decision {
 }
 
 fn accept(accepted: &authority::Accepted<'_>, want_signing_key: bool) -> Accepted {
-    let (verified, key) = (&accepted.verified, accepted.key());
+    let (verified, holder) = (&accepted.verified, accepted.holder());
     let scope = verified.scope();
     Accepted {
         access_key_id: verified.access_key_id().to_owned(),
-        account: key.account.to_string(),
-        principal: Some(principal(key)),
-        principal_source: PrincipalSource::Registry,
+        account: holder.account().to_string(),
+        principal: principal(holder),
+        principal_source: match holder {
+            Holder::Row(_) => PrincipalSource::Registry,
+            Holder::Unresolved(_) => PrincipalSource::None,
+        },
         credential_scope: format!("{}/{}/{}/aws4_request", scope.date(), scope.region(), scope.service()),
         signed_headers: verified
             .signed_headers()
@@ -109,12 +111,13 @@ fn streaming(verified: &Verified<'_>) -> Option<Streaming> {
     }
 }
 
-fn principal(key: &KeyRow) -> Principal {
+fn principal(holder: &Holder) -> Option<Principal> {
+    let Holder::Row(key) = holder else { return None };
     let (kind, user_id) = match &key.user {
         Some(user) => ("user", user.user_id.to_string()),
         None => ("root", key.account.to_string()),
     };
-    Principal { kind: kind.into(), arn: key.arn(), user_id }
+    Some(Principal { kind: kind.into(), arn: key.arn(), user_id })
 }
 
 fn time(unix: i64) -> SystemTime {

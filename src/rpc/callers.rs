@@ -30,6 +30,8 @@ pub struct Grants {
     pub signing_keys: bool,
     /// Whether refusals are explained to it.
     pub explain: bool,
+    /// Whether it may follow the deny feed, as verifiers do.
+    pub deny_feed: bool,
 }
 
 /// A caller asks for what it is not granted: an answer about the caller, not about the signed request.
@@ -109,7 +111,7 @@ impl Callers {
         let anyone = || {
             let (Verify { services, regions, .. }, anyone) = (verify.clone(), &config.rpc.anyone);
             let (signing_keys, explain) = (anyone.want_signing_key, anyone.explain);
-            Arc::new(Grants { caller: "anyone".into(), services, regions, signing_keys, explain })
+            Arc::new(Grants { caller: "anyone".into(), services, regions, signing_keys, explain, deny_feed: true })
         };
         let open = config.caller.is_empty().then(anyone);
         let mut callers = Self { open, tokens: Vec::new(), certificates: Vec::new() };
@@ -120,6 +122,7 @@ impl Callers {
                 regions: caller.regions.intersect(&verify.regions),
                 signing_keys: caller.want_signing_key,
                 explain: caller.explain,
+                deny_feed: caller.deny_feed,
             };
             callers.add(caller, Arc::new(grants))?;
         }

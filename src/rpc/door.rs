@@ -10,13 +10,18 @@ use hyper_util::service::TowerToHyperService;
 use tonic::Status;
 
 use super::decide::Decider;
+use super::feed::Feed;
 use super::grpc::{Asking, Grpc};
 use super::json::{Call, MAX_CALL};
+use super::v1::deny_feed_server::DenyFeedServer;
 use super::v1::verifier_server::VerifierServer;
 use super::{Callers, Grants, Metrics, Readiness, Verifier, answer, metrics};
+use crate::authority::Authority;
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, isolated, read_body};
 
+/// How the paths of the deny feed begin.
+const FEED: &str = "/rederive.v1.DenyFeed/";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The handler of the door for services.
@@ -24,6 +29,8 @@ pub struct RpcDoor<A> {
     decider: Arc<Decider<A>>,
     callers: Callers,
     grpc: TowerToHyperService<VerifierServer<Grpc<A>>>,
+    /// An issuer's deny feed; a verifier has none to give.
+    feed: Option<TowerToHyperService<DenyFeedServer<Feed>>>,
     body_timeout: Duration,
 }
 
@@ -32,7 +39,12 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
     pub fn new(authority: Arc<A>, callers: Callers, metrics: Arc<Metrics>, limits: &Limits) -> Self {
         let decider = Arc::new(Decider { authority, metrics });
         let grpc = TowerToHyperService::new(Grpc::server(decider.clone()));
-        Self { decider, callers, grpc, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+        Self { decider, callers, grpc, feed: None, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+    }
+
+    /// With the deny feed of an authority that has a registry.
+    pub fn with_feed(self, authority: Arc<Authority>) -> Self {
+        Self { feed: Some(TowerToHyperService::new(Feed::server(authority))), ..self }
     }
 
     async fn route(&self, request: Request, context: &Context) -> Response {
@@ -94,7 +106,13 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
     }
 
     async fn answer_grpc(&self, request: Request) -> Result<hyper::Response<tonic::body::Body>, Status> {
-        let answer = isolated(hyper::service::Service::call(&self.grpc, request));
+        let is_of_feed = request.uri().path().starts_with(FEED);
+        let answer = async {
+            match &self.feed {
+                Some(feed) if is_of_feed => isolated(hyper::service::Service::call(feed, request)).await,
+                _ => isolated(hyper::service::Service::call(&self.grpc, request)).await,
+            }
+        };
         match tokio::time::timeout(self.body_timeout, answer).await {
             Ok(Some(Ok(answer))) => Ok(answer),
             Ok(Some(Err(never))) => match never {},

@@ -9,6 +9,7 @@ mod callers;
 mod decide;
 mod decision;
 mod door;
+mod feed;
 mod grpc;
 mod json;
 mod many;
@@ -19,6 +20,7 @@ pub use call::{MAX_BODY, VerifyCall};
 pub use callers::{CallerError, Callers, Grants};
 pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource, Refused, Streaming};
 pub use door::RpcDoor;
+pub use feed::MAX_REPORTED;
 pub use metrics::{Metrics, Readings};
 pub use verifier::{Readiness, Verifier};
 

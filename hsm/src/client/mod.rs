@@ -17,9 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::access_key_id::{AccessKeyId, Account, Generation, TagKey};
 use crate::config::WorkerConfig;
+use crate::feed_head::FeedHead;
 use crate::secret::SecretAccessKey;
 use crate::signing_key::SigningKey;
 use crate::wire::{Answer, Request};
+use crate::worker::{PublicKey, Signature};
 
 /// Requests that may wait for the worker; a caller past it is told at once.
 const QUEUE: usize = 4096;
@@ -58,6 +60,8 @@ pub struct Counts {
     pub check: AtomicU64,
     /// New keys.
     pub issue: AtomicU64,
+    /// Signed heads of the deny feed.
+    pub sign_head: AtomicU64,
     /// Workers started, the first included.
     pub starts: AtomicU64,
 }
@@ -173,6 +177,14 @@ impl Hsm {
         }
     }
 
+    /// The control key's signature of the deny feed's head, with the key's public half.
+    pub async fn sign_head(&self, head: FeedHead) -> Result<(PublicKey, Signature), Unavailable> {
+        match self.ask(Request::SignHead(head)).await? {
+            Answer::SignedHead { public_key, signature } => Ok((public_key, signature)),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
     /// Replaces the worker by one with another configuration. Requests wait for it meanwhile.
     pub async fn reconfigure(&self, config: WorkerConfig) {
         let (done, replaced) = oneshot::channel();
@@ -224,6 +236,7 @@ impl Counts {
             Request::TagKey(_) => &self.tag_key,
             Request::Check(_) => &self.check,
             Request::Issue { .. } => &self.issue,
+            Request::SignHead(_) => &self.sign_head,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

@@ -75,21 +75,33 @@ pub(super) fn check(
     generation: Generation,
     class: KeyClass,
 ) -> Result<(), TokenError> {
-    for wanted in demanded(class) {
-        let kind = wanted.attribute_type();
-        let found = session.get_attributes(key, &[kind]).map_err(|error| call(token, error))?;
+    match first_wrong(token, session, key, demanded(class))? {
+        None => Ok(()),
+        Some((wanted, found)) => Err(TokenError::Attribute {
+            token: token.to_owned(),
+            generation,
+            attribute: name(wanted.attribute_type()),
+            found,
+            demanded: value(&wanted),
+            class: class.name(),
+        }),
+    }
+}
+
+/// The first attribute of an object that is not as demanded, and what it is instead.
+pub(super) fn first_wrong(
+    token: &str,
+    session: &Session,
+    object: ObjectHandle,
+    demanded: Vec<Attribute>,
+) -> Result<Option<(Attribute, String)>, TokenError> {
+    for wanted in demanded {
+        let found = session.get_attributes(object, &[wanted.attribute_type()]).map_err(|error| call(token, error))?;
         if found.first() != Some(&wanted) {
-            return Err(TokenError::Attribute {
-                token: token.to_owned(),
-                generation,
-                attribute: name(kind),
-                found: found.first().map_or_else(|| "(not told)".into(), value),
-                demanded: value(&wanted),
-                class: class.name(),
-            });
+            return Ok(Some((wanted, found.first().map_or_else(|| "(not told)".into(), value))));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn value(attribute: &Attribute) -> String {

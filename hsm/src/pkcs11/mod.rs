@@ -4,10 +4,12 @@
 //! still be active on it. And nobody logs out: that ends the login of every session of the process.
 
 mod attributes;
+mod control;
 mod generate;
 mod initialise;
 mod session;
 
+pub use control::control_key;
 pub use generate::generate;
 pub use initialise::initialise;
 pub use session::TokenSession;
@@ -122,6 +124,14 @@ pub enum TokenError {
         /// First 8 bytes of what was recorded.
         recorded: String,
     },
+    /// The control key is not there, or is not as it must be.
+    #[error("token '{token}', control key: {problem}")]
+    ControlKey {
+        /// Name in the configuration.
+        token: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A call failed.
     #[error("token '{token}': {error}")]
     Call {
@@ -159,6 +169,7 @@ impl TokenError {
     pub fn reaction(&self) -> Reaction {
         match self {
             Self::Length { .. }
+            | Self::ControlKey { .. }
             | Self::Call {
                 error:
                     Error::Pkcs11(

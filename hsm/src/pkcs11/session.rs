@@ -7,12 +7,13 @@ use cryptoki::mechanism::Mechanism;
 use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 
+use super::control::ControlKey;
 use super::{Reaction, Token, TokenError, call, hex};
 use crate::access_key_id::Generation;
 use crate::config::GenerationConfig;
 use crate::derivation::{Purpose, subkey_message};
 use crate::secret::Secret32;
-use crate::worker::MasterKeys;
+use crate::worker::{MasterKeys, PublicKey, Signature};
 
 /// One session. It replaces itself when it is lost; what it cannot mend is an error.
 pub struct TokenSession {
@@ -24,6 +25,8 @@ pub struct TokenSession {
 struct Open {
     session: Session,
     keys: HashMap<Generation, ObjectHandle>,
+    /// Found when it is first asked for: a verifier's worker never is.
+    control: Option<ControlKey>,
 }
 
 impl TokenSession {
@@ -53,7 +56,28 @@ impl TokenSession {
             }
             keys.insert(generation, key);
         }
-        Ok(self.open.insert(Open { session, keys }))
+        Ok(self.open.insert(Open { session, keys, control: None }))
+    }
+
+    fn try_sign_head(&mut self, message: &[u8]) -> Result<(PublicKey, Signature), TokenError> {
+        let name = self.token.name().to_owned();
+        if self.open.is_none() {
+            self.reopen()?;
+        }
+        let open = self.open.as_mut().expect("opened above");
+        let control = match open.control {
+            Some(control) => Ok(control),
+            None => ControlKey::find(&name, &open.session),
+        };
+        let answer = control.and_then(|control| {
+            open.control = Some(control);
+            control.sign(&name, &open.session, message)
+        });
+        if answer.is_err() {
+            // The operation may still be active on it.
+            self.open = None;
+        }
+        answer
     }
 
     fn try_hmac(&mut self, generation: Generation, message: &[u8]) -> Result<Secret32, TokenError> {
@@ -84,6 +108,10 @@ impl MasterKeys for TokenSession {
             Err(error) if error.reaction() == Reaction::NewSession => self.try_hmac(generation, message),
             other => other,
         }
+    }
+
+    fn sign_head(&mut self, message: &[u8]) -> Result<(PublicKey, Signature), TokenError> {
+        self.try_sign_head(message)
     }
 }
 

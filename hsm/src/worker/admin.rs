@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::harden;
 use crate::access_key_id::Generation;
 use crate::config::{GenerationConfig, KeyClass, TokenConfig};
-use crate::pkcs11::{Token, TokenError, TokenSession, generate, hex, initialise};
+use crate::pkcs11::{Token, TokenError, TokenSession, control_key, generate, hex, initialise};
 
 /// What an operator asks of a token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +24,11 @@ pub enum AdminRequest {
         generation: u8,
         /// The attributes it gets.
         class: KeyClass,
+    },
+    /// Tell the public half of the control key, made now if the token has none.
+    ControlKey {
+        /// The token.
+        token: TokenConfig,
     },
     /// Load, log in, and check every attribute and check value.
     Examine {
@@ -44,6 +49,11 @@ pub enum AdminAnswer {
         generation: u8,
         /// 64 digits.
         check_value: String,
+    },
+    /// The control key is there.
+    ControlKey {
+        /// Its public half: 64 hexadecimal digits.
+        public_key: String,
     },
     /// The token is there.
     Initialised,
@@ -79,6 +89,12 @@ fn carry_out(request: AdminRequest) -> Result<AdminAnswer, TokenError> {
             let (generation, check_value) = generate(&token, generation, class)?;
             token.finalize()?;
             Ok(AdminAnswer::Generated { generation: generation.number(), check_value: hex(&check_value) })
+        }
+        AdminRequest::ControlKey { token: config } => {
+            let token = Token::open(&config)?;
+            let public_key = hex(&control_key(&token)?);
+            token.finalize()?;
+            Ok(AdminAnswer::ControlKey { public_key })
         }
         AdminRequest::Examine { token: config, generations } => {
             let token = std::sync::Arc::new(Token::open(&config)?);

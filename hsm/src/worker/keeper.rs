@@ -44,6 +44,10 @@ impl<M: MasterKeys> Keeper<M> {
                 }
                 Ok(Answer::CheckValue(*value.expose()))
             }
+            Request::SignHead(head) => {
+                let (public_key, signature) = self.first.sign_head(&head.message())?;
+                Ok(Answer::SignedHead { public_key, signature })
+            }
             Request::Issue { generation, account, needs_row, nonce } => {
                 self.issue(*generation, *account, *needs_row, nonce)
             }

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::access_key_id::Generation;
 use crate::config::WorkerConfig;
+use crate::feed_head::{PUBLIC_KEY_LEN, SIGNATURE_LEN};
 use crate::pkcs11::{Reaction, Token, TokenError, TokenSession};
 use crate::secret::Secret32;
 use crate::wire::{self, Answer, Hello, Malformed, Request, StartFailure};
@@ -32,7 +33,15 @@ use crate::wire::{self, Answer, Hello, Malformed, Request, StartFailure};
 pub trait MasterKeys {
     /// `HMAC-SHA256(master of the generation, message)`.
     fn hmac(&mut self, generation: Generation, message: &[u8]) -> Result<Secret32, TokenError>;
+
+    /// The control key's Ed25519 signature, with its public half.
+    fn sign_head(&mut self, message: &[u8]) -> Result<(PublicKey, Signature), TokenError>;
 }
+
+/// An Ed25519 public key.
+pub type PublicKey = [u8; PUBLIC_KEY_LEN];
+/// An Ed25519 signature.
+pub type Signature = [u8; SIGNATURE_LEN];
 
 /// Requests that may wait for a session thread; past it the reader waits, and the authority's deadline decides.
 const QUEUE: usize = 1024;

@@ -9,11 +9,16 @@ use super::rate::{Cap, DailyCap};
 use crate::access_key_id::{AccessKeyId, Account, Generation, Layout, Lifetime, Prefixes, TagKey};
 use crate::config::{GenerationConfig, Rights, WorkerConfig, lists};
 use crate::derivation::{Purpose, subkey_message};
+use crate::feed_head::FeedHead;
 use crate::signing_key::ScopeDate;
 use crate::wire::{Reason, Request};
 
 /// From when on tomorrow's date is taken, in seconds of the day: 23:30 UTC, for clients whose clock is ahead.
 const TOMORROW_FROM: i64 = 23 * 3600 + 30 * 60;
+/// How far the time of a feed's head may be from this worker's clock, in seconds.
+const HEAD_TIME: i64 = 5;
+/// Heads a second: one, and one for each burst of changes.
+const HEADS_PER_SECOND: u32 = 200;
 /// How many days back a presigned URL may have been signed.
 const PRESIGNED_DAYS: i64 = 7;
 
@@ -36,6 +41,9 @@ pub struct Rules {
     layout: Layout,
     generations: HashMap<Generation, Live>,
     signing_keys: Mutex<Cap>,
+    heads: Mutex<Cap>,
+    /// The last head that was allowed.
+    last_head: Mutex<Option<FeedHead>>,
     issues: Mutex<Cap>,
     issues_by_account: Mutex<DailyCap>,
 }
@@ -60,6 +68,8 @@ impl Rules {
             layout: config.layout.into(),
             generations,
             signing_keys: Mutex::new(Cap::new("signing keys", config.rights.signing_keys_per_second)),
+            heads: Mutex::new(Cap::new("feed heads", HEADS_PER_SECOND)),
+            last_head: Mutex::new(None),
             issues: Mutex::new(Cap::new("new keys", config.rights.issues_per_second)),
             issues_by_account: Mutex::new(DailyCap::new(config.rights.issues_per_account_a_day)),
             rights: config.rights.clone(),
@@ -75,6 +85,10 @@ impl Rules {
                 take(&self.signing_keys, now)
             }
             Request::TagKey(generation) | Request::Check(generation) => self.live(*generation).map(|_| ()),
+            Request::SignHead(head) => {
+                self.allow_head(head, now)?;
+                take(&self.heads, now)
+            }
             Request::Issue { generation, account, .. } => {
                 self.allow_issue(*generation, *account)?;
                 take(&self.issues, now)?;
@@ -117,6 +131,10 @@ impl Rules {
             return Err(Reason::Service);
         }
         let any_region = matches!(service, "iam" | "sts");
+        // Users manage keys at issuers: a verifier has nothing to do with that.
+        if any_region && !self.rights.issue {
+            return Err(Reason::Service);
+        }
         if !any_region && !lists(&self.rights.regions, region) {
             return Err(Reason::Region);
         }
@@ -125,6 +143,31 @@ impl Rules {
         let last = today + i64::from(now.0.rem_euclid(86_400) >= TOMORROW_FROM);
         let back = if lists(&self.rights.presigned, service) { PRESIGNED_DAYS } else { 1 };
         if (today - back..=last).contains(&day) { Ok(()) } else { Err(Reason::Date) }
+    }
+
+    /// A head that goes back, or names another hash for a number that was signed, would fork the feed: within the life of this
+    /// worker there is none.
+    fn allow_head(&self, head: &FeedHead, now: Now) -> Result<(), Reason> {
+        if !self.rights.issue {
+            return Err(Reason::NotIssuer);
+        }
+        if (head.time - now.0).abs() > HEAD_TIME {
+            return Err(Reason::Date);
+        }
+        let mut last = self.last_head.lock().map_err(|_| Reason::Fork)?;
+        if let Some(last) = last.as_ref() {
+            let forks = head.number == last.number && head.hash != last.hash;
+            if head.epoch != last.epoch || head.number < last.number || forks {
+                tracing::error!(
+                    number = head.number,
+                    signed = last.number,
+                    "ALARM: asked to sign a fork of the deny feed"
+                );
+                return Err(Reason::Fork);
+            }
+        }
+        *last = Some(*head);
+        Ok(())
     }
 
     fn allow_issue(&self, generation: Generation, account: Account) -> Result<(), Reason> {

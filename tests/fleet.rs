@@ -1,0 +1,550 @@
+//! Issuers and verifiers as separate processes: the deny feed from an issuer's registry to every verifier's answer.
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use common::{Dev, Pair, REDERIVE, sign};
+use serde_json::Value;
+
+/// Far beyond what anything here takes.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A token and a registry, and who serves them.
+struct Fleet {
+    directory: tempfile::TempDir,
+    root: Pair,
+    public_key: String,
+    issuer: Option<Node>,
+    /// What verifiers take for the issuer: it can be cut.
+    wire: Wire,
+}
+
+/// A `serve`, killed when dropped.
+struct Node {
+    process: Child,
+    log: PathBuf,
+    endpoint: Option<String>,
+    rpc: String,
+}
+
+impl Fleet {
+    fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(environment: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut command = Command::new(REDERIVE);
+        command.envs(environment.iter().copied());
+        let dev = Dev::start_by(command, directory.path());
+        let root = dev.ready.root.clone();
+        drop(dev);
+        let config = directory.path().join("rederive.toml");
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let layout = environment.iter().find(|(name, _)| *name == "REDERIVE_ISSUING__LAYOUT");
+        let layout = layout.map_or(String::new(), |(_, layout)| format!("\n[issuing]\nlayout = \"{layout}\"\n"));
+        std::fs::write(&config, text + &layout).expect("writable");
+        let key = Command::new(REDERIVE).args(["feed", "key", "--config"]).arg(&config).output().expect("runs");
+        let public_key = String::from_utf8(key.stdout).expect("text").trim().to_owned();
+        let mut fleet = Self { directory, root, public_key, issuer: None, wire: Wire::new() };
+        fleet.start_issuer();
+        fleet
+    }
+
+    fn start_issuer(&mut self) {
+        let node = Node::start(&self.config(), "issuer", &self.path("issuer.log"));
+        common::wait_until("a ready issuer", LONG, || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
+        self.wire.lead_to(&node.rpc);
+        self.issuer = Some(node);
+    }
+
+    fn issuer(&self) -> &Node {
+        self.issuer.as_ref().expect("it runs")
+    }
+
+    /// A verifier in a directory of its own, with what is to stand in its `[feed]` besides the key.
+    fn verifier(&self, name: &str, feed: &str) -> Node {
+        let node = Node::start(
+            &self.verifier_config(name, feed, &self.public_key),
+            "verifier",
+            &self.path(&format!("{name}.log")),
+        );
+        common::wait_until("a ready verifier", LONG, || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
+        node
+    }
+
+    fn verifier_config(&self, name: &str, feed: &str, public_key: &str) -> PathBuf {
+        let text = std::fs::read_to_string(self.config()).expect("a configuration");
+        let token = &text[text.find("[[token]]").expect("a token")..];
+        let token = token.split("\n[issuing]").next().and_then(|text| text.split("[[caller]]").next()).expect("a part");
+        let state = self.path(name);
+        let config = self.path(&format!("{name}.toml"));
+        let text = format!(
+            "state_dir = {state:?}\n[rpc]\nlisten = \"127.0.0.1:0\"\n[verify]\nunknown_keys = \"accept\"\n\
+             [feed]\npublic_keys = [\"{public_key}\"]\n{feed}\n[[issuer]]\nurl = \"http://{}\"\n{token}",
+            self.wire.address
+        );
+        std::fs::write(&config, text).expect("writable");
+        config
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path("rederive.toml")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A call of IAM by the root key, expected to work; gives its XML.
+    fn iam(&self, body: &str) -> String {
+        let endpoint = self.issuer().endpoint.as_deref().expect("an issuer has one");
+        let host = endpoint.trim_start_matches("http://");
+        let call = sign::query(&self.root, "local", host, "iam", &format!("{body}&Version=2010-05-08"));
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut request = agent.post(endpoint);
+        for (name, value) in call.headers.iter().filter(|(name, _)| name != "host") {
+            request = request.header(name, value);
+        }
+        let mut answer = request.send(&call.body).expect("an answer");
+        let text = answer.body_mut().read_to_string().expect("text");
+        assert_eq!(answer.status(), 200, "{body}: {text}");
+        text
+    }
+
+    fn user(&self, name: &str) -> Pair {
+        self.iam(&format!("Action=CreateUser&UserName={name}"));
+        self.key(name)
+    }
+
+    fn key(&self, name: &str) -> Pair {
+        let xml = self.iam(&format!("Action=CreateAccessKey&UserName={name}"));
+        let field = |tag: &str| {
+            let rest = xml.split(&format!("<{tag}>")).nth(1).unwrap_or_else(|| panic!("no {tag} in {xml}"));
+            rest.split('<').next().expect("an end").to_owned()
+        };
+        Pair { access_key_id: field("AccessKeyId"), secret_access_key: field("SecretAccessKey") }
+    }
+
+    fn set_status(&self, name: &str, pair: &Pair, status: &str) {
+        self.iam(&format!("Action=UpdateAccessKey&UserName={name}&AccessKeyId={}&Status={status}", pair.access_key_id));
+    }
+
+    /// An operator's command on the issuer's configuration.
+    fn operator(&self, arguments: &[&str]) -> String {
+        let output = Command::new(REDERIVE).args(arguments).arg("--config").arg(self.config()).output().expect("runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs statements on the registry past rederive.
+    fn sql(&self, statements: &str) {
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1]); c.executescript(sys.argv[2]); c.commit()";
+        let registry = self.path("registry.sqlite");
+        let status = Command::new("python3").args(["-c", script]).arg(registry).arg(statements).status();
+        assert!(status.expect("python3 runs").success(), "{statements}");
+    }
+}
+
+impl Node {
+    fn start(config: &Path, role: &str, log: &Path) -> Self {
+        let mut node =
+            Self { process: spawn(config, role, log), log: log.to_owned(), endpoint: None, rpc: String::new() };
+        common::wait_until("serving", LONG, || {
+            assert!(node.process.try_wait().is_ok_and(|ended| ended.is_none()), "it ended: {}", node.log());
+            let text = node.log();
+            let Some(line) = text.lines().find(|line| line.contains("\"serving\"")) else { return false };
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            node.endpoint = line["fields"]["endpoint"].as_str().map(str::to_owned);
+            node.rpc = line["fields"]["rpc_endpoint"].as_str().expect("told").to_owned();
+            true
+        });
+        node
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn ask(&self, call: &sign::Signed) -> (u16, Value) {
+        common::post_json(&format!("{}/v1/verify", self.rpc), &call.call())
+    }
+
+    /// What it says about a request of a key: `accept`, `refuse` or `unavailable`.
+    fn says(&self, pair: &Pair) -> String {
+        let (_, answer) = self.ask(&sign::s3_get(pair, "local", "h", "/b/k"));
+        answer["decision"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    fn soon_says(&self, pair: &Pair, what: &str) {
+        common::wait_until(&format!("{} {what}", pair.access_key_id), LONG, || self.says(pair) == what);
+    }
+
+    fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    fn kill_by_hand(&self) {
+        common::kill(self.process.id(), "KILL");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(config: &Path, role: &str, log: &Path) -> Child {
+    Command::new(REDERIVE)
+        .args(["serve", "--role", role, "--config"])
+        .arg(config)
+        .env("REDERIVE_LOG__FORMAT", "json")
+        .stderr(std::fs::File::create(log).expect("a file"))
+        .spawn()
+        .expect("rederive starts")
+}
+
+/// A TCP relay whose far end can change, and which can be cut.
+struct Wire {
+    address: std::net::SocketAddr,
+    ends: Arc<Mutex<Ends>>,
+}
+
+#[derive(Default)]
+struct Ends {
+    far: Option<String>,
+    open: HashMap<u64, Vec<TcpStream>>,
+}
+
+impl Wire {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let ends = Arc::new(Mutex::new(Ends::default()));
+        let shared = ends.clone();
+        std::thread::spawn(move || {
+            for (number, near) in (0..).zip(listener.incoming().flatten()) {
+                let mut ends = shared.lock().expect("no panic");
+                let Some(far) = ends.far.as_ref().and_then(|far| TcpStream::connect(far).ok()) else { continue };
+                let pair = |stream: &TcpStream| stream.try_clone().expect("cloned");
+                ends.open.insert(number, vec![pair(&near), pair(&far)]);
+                relay(pair(&near), pair(&far));
+                relay(far, near);
+            }
+        });
+        Self { address, ends }
+    }
+
+    fn lead_to(&self, url: &str) {
+        self.ends.lock().expect("no panic").far = Some(url.split("://").last().expect("an address").to_owned());
+    }
+
+    fn cut(&self) {
+        let mut ends = self.ends.lock().expect("no panic");
+        ends.far = None;
+        for stream in ends.open.drain().flat_map(|(_, streams)| streams) {
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+fn relay(mut from: TcpStream, mut to: TcpStream) {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(std::net::Shutdown::Both);
+    });
+}
+
+#[test]
+fn denials_reach_every_verifier_and_new_keys_need_no_news() {
+    let fleet = Fleet::start();
+    let verifiers = [fleet.verifier("one", ""), fleet.verifier("two", "")];
+    let alice = fleet.user("alice");
+    for verifier in &verifiers {
+        let (status, answer) = verifier.ask(&sign::s3_get(&alice, "local", "h", "/b/k"));
+        assert_eq!((status, &answer["decision"]), (200, &"accept".into()), "the very next request: {answer}");
+        assert_eq!((&answer["account"], &answer["principal"]), (&"123456789012".into(), &Value::Null));
+        assert_eq!(answer["principal_source"], "none", "somebody's of the account, never its root's");
+        assert_eq!(verifier.says(&fleet.root), "accept");
+        let (status, answer) = verifier.ask(&sign::query(&alice, "local", "h", "sts", "Action=GetCallerIdentity"));
+        assert_eq!(status, 503, "users manage keys at issuers: {answer}");
+    }
+
+    let mut delays = Vec::new();
+    for _ in 0..if common::long() { 500 } else { 5 } {
+        fleet.set_status("alice", &alice, "Inactive");
+        let since = Instant::now();
+        for verifier in &verifiers {
+            common::wait_until("refused", LONG, || verifier.says(&alice) == "refuse");
+        }
+        delays.push(since.elapsed());
+        fleet.set_status("alice", &alice, "Active");
+        verifiers.iter().for_each(|verifier| verifier.soon_says(&alice, "accept"));
+    }
+    delays.sort();
+    println!(
+        "acknowledged to refused on both verifiers: median {:?}, worst {:?}",
+        delays[delays.len() / 2],
+        delays.last()
+    );
+
+    let denied = ["deny", "user", "--account", "123456789012", "alice"];
+    fleet.operator(&denied);
+    verifiers.iter().for_each(|verifier| verifier.soon_says(&alice, "refuse"));
+    fleet.operator(&[&denied[..], &["--lift"]].concat());
+    verifiers.iter().for_each(|verifier| verifier.soon_says(&alice, "accept"));
+    fleet.operator(&["deny", "account", "123456789012"]);
+    verifiers.iter().for_each(|verifier| verifier.soon_says(&fleet.root, "refuse"));
+    fleet.operator(&["deny", "account", "123456789012", "--lift"]);
+    verifiers.iter().chain([fleet.issuer()]).for_each(|node| node.soon_says(&fleet.root, "accept"));
+
+    fleet.wire.cut();
+    let bob = fleet.user("bob");
+    for verifier in &verifiers {
+        assert_eq!(verifier.says(&bob), "accept", "with the feed cut off");
+    }
+}
+
+#[test]
+fn nothing_is_decided_by_denials_that_are_too_old() {
+    let mut fleet = Fleet::start();
+    let (alice, bob) = (fleet.user("alice"), fleet.user("bob"));
+    let verifier = fleet.verifier("verifier", "max_staleness_s = 3");
+    assert_eq!(verifier.says(&alice), "accept");
+    fleet.wire.cut();
+    fleet.set_status("alice", &alice, "Inactive");
+    verifier.soon_says(&alice, "unavailable");
+    for _ in 0..20 {
+        assert_eq!((verifier.says(&alice), verifier.says(&bob)), ("unavailable".into(), "unavailable".into()));
+    }
+    let mut made_up = bob.clone();
+    made_up.access_key_id = "AKIAIOSFODNN7EXAMPLE".into();
+    assert_eq!(verifier.says(&made_up), "refuse", "what is no id at all needs no list");
+    fleet.issuer().kill_by_hand();
+    fleet.start_issuer();
+    verifier.soon_says(&bob, "accept");
+    assert_eq!(verifier.says(&alice), "refuse");
+}
+
+/// The verifier is killed at any moment while denials come; its copy opens each time, and nothing that it knew is forgotten.
+#[test]
+fn a_copy_outlives_any_kill() {
+    let fleet = Fleet::start();
+    let alice = fleet.user("alice");
+    let mut verifier = fleet.verifier("verifier", "");
+    for round in 0..if common::long() { 50 } else { 6 } {
+        fleet.set_status("alice", &alice, "Inactive");
+        verifier.soon_says(&alice, "refuse");
+        fleet.wire.cut();
+        verifier.kill();
+        verifier = Node::start(&fleet.path("verifier.toml"), "verifier", &fleet.path("verifier.log"));
+        common::wait_until("a decision from the copy alone", LONG, || verifier.says(&alice) == "refuse");
+        assert_eq!(verifier.says(&fleet.root), "accept", "the control: the rest is good");
+        fleet.wire.lead_to(&fleet.issuer().rpc);
+        fleet.set_status("alice", &alice, "Active");
+        if round % 2 == 0 {
+            verifier.soon_says(&alice, "accept");
+        }
+        // In the middle of what comes now.
+        std::thread::sleep(Duration::from_millis(round * 13));
+        verifier.kill();
+        verifier = Node::start(&fleet.path("verifier.toml"), "verifier", &fleet.path("verifier.log"));
+        verifier.soon_says(&alice, "accept");
+    }
+}
+
+#[test]
+fn an_edited_copy_is_refused_and_says_what_to_do() {
+    let fleet = Fleet::start();
+    let alice = fleet.user("alice");
+    let mut verifier = fleet.verifier("verifier", "");
+    fleet.set_status("alice", &alice, "Inactive");
+    verifier.soon_says(&alice, "refuse");
+    verifier.kill();
+    let (log, head) = (fleet.path("verifier/feed.log"), fleet.path("verifier/feed.head"));
+    let original = (std::fs::read(&log).expect("a copy"), std::fs::read(&head).expect("a copy"));
+    let restore = || {
+        std::fs::write(&log, &original.0).expect("writable");
+        std::fs::write(&head, &original.1).expect("writable");
+    };
+    let id = alice.access_key_id.as_bytes();
+    let at = original.0.windows(id.len()).rposition(|window| window == id).expect("it is in there");
+    let refused = |config: &Path, why: &str| {
+        let mut process = spawn(config, "verifier", &fleet.path("refused.log"));
+        common::wait_until("its end", LONG, || process.try_wait().is_ok_and(|ended| ended.is_some()));
+        let text = std::fs::read_to_string(fleet.path("refused.log")).expect("a log");
+        assert!(text.contains(why), "{why} is not in {text}");
+        assert!(text.contains("remove feed.log and feed.head"), "{text}");
+        restore();
+    };
+    let config = fleet.path("verifier.toml");
+    let edit = |file: &Path, change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = std::fs::read(file).expect("readable");
+        change(&mut bytes);
+        std::fs::write(file, bytes).expect("writable");
+    };
+    edit(&log, &|bytes| bytes[at + 19] ^= 1);
+    refused(&config, "not the ones that were signed");
+    edit(&log, &|bytes| bytes.truncate(at));
+    refused(&config, "the log ends before the head");
+    edit(&head, &|bytes| bytes[90] ^= 1);
+    refused(&config, "damaged or was edited");
+    edit(&head, &|bytes| bytes.truncate(20));
+    refused(&config, "the head does not read");
+    std::fs::remove_file(&log).expect("removed");
+    refused(&config, "the log is gone");
+    let other = fleet.verifier_config("verifier", "", &"0".repeat(64));
+    refused(&other, "not among the pinned ones");
+
+    // What is not covered by the head was being written when the process ended.
+    fleet.verifier_config("verifier", "", &fleet.public_key);
+    edit(&log, &|bytes| bytes.extend([0, 0, 0, 9, 1, 2, 3]));
+    let verifier = Node::start(&config, "verifier", &fleet.path("verifier.log"));
+    verifier.soon_says(&alice, "refuse");
+    fleet.set_status("alice", &alice, "Active");
+    verifier.soon_says(&alice, "accept");
+}
+
+/// The registry goes on from an old copy: what verifiers have followed is another feed.
+#[test]
+fn a_registry_from_an_old_copy_is_refused() {
+    let mut fleet = Fleet::start();
+    let alice = fleet.user("alice");
+    let copy = fleet.path("copy.sqlite");
+    fleet.operator(&["backup", "--to", copy.to_str().expect("a path")]);
+    let verifier = fleet.verifier("verifier", "max_staleness_s = 3");
+    fleet.set_status("alice", &alice, "Inactive");
+    verifier.soon_says(&alice, "refuse");
+
+    fleet.wire.cut();
+    fleet.issuer().kill_by_hand();
+    for beside in ["registry.sqlite-wal", "registry.sqlite-shm"] {
+        let _ = std::fs::remove_file(fleet.path(beside));
+    }
+    std::fs::copy(&copy, fleet.path("registry.sqlite")).expect("copied");
+    fleet.start_issuer();
+    common::wait_until("an alarm", LONG, || verifier.log().contains("its registry is an old copy"));
+    assert_ne!(verifier.says(&alice), "accept");
+    // It overtakes the verifier with other entries.
+    fleet.user("bob");
+    fleet.user("carol");
+    common::wait_until("an alarm", LONG, || verifier.log().contains("have forked"));
+    assert!(verifier.log().contains("remove feed.log and feed.head"), "it says what to do");
+    verifier.soon_says(&fleet.root, "unavailable");
+    assert_ne!(verifier.says(&alice), "accept");
+}
+
+#[test]
+fn a_key_that_nobody_issued_is_denied_everywhere() {
+    let fleet = Fleet::start();
+    let (alice, mallory) = (fleet.user("alice"), fleet.user("mallory"));
+    let verifiers = [fleet.verifier("one", ""), fleet.verifier("two", "")];
+    // As if a thief of the master had made it up.
+    fleet.sql(&format!("DELETE FROM access_keys WHERE id = '{}'", mallory.access_key_id));
+    assert_eq!(verifiers[0].says(&mallory), "accept", "its secret is right, and a verifier has no registry");
+    assert_eq!(verifiers[0].says(&alice), "accept");
+    verifiers.iter().for_each(|verifier| verifier.soon_says(&mallory, "refuse"));
+    let alarm = |node: &Node| node.log().contains("ALARM") && node.log().contains(&mallory.access_key_id);
+    common::wait_until("alarms", LONG, || alarm(fleet.issuer()) && alarm(&verifiers[0]));
+    assert!(fleet.operator(&["deny", "list"]).contains(&mallory.access_key_id));
+    assert_eq!(verifiers[0].says(&alice), "accept", "the control: an issued one is reported, and good");
+    assert!(!fleet.operator(&["deny", "list"]).contains(&alice.access_key_id));
+}
+
+#[test]
+fn an_id_that_needs_its_row_is_not_decided_without_a_registry() {
+    let fleet = Fleet::start_with(&[("REDERIVE_ISSUING__LAYOUT", "opaque")]);
+    let verifier = fleet.verifier("verifier", "");
+    assert_eq!(fleet.issuer().says(&fleet.root), "accept", "the control");
+    let (status, answer) = verifier.ask(&sign::s3_get(&fleet.root, "local", "h", "/b/k"));
+    assert_eq!(status, 503, "{answer}");
+    fleet.operator(&["deny", "key", &fleet.root.access_key_id]);
+    verifier.soon_says(&fleet.root, "refuse");
+}
+
+/// The feed goes to who is granted it, over TLS in both directions, known by token or by certificate.
+#[test]
+fn the_feed_is_for_verifiers_that_are_granted_it() {
+    let mut fleet = Fleet::start();
+    let alice = fleet.user("alice");
+    fleet.issuer().kill_by_hand();
+    let (ca, issuer) = authority(&fleet);
+    let (cert, key) = certificate(&fleet, &issuer, "localhost");
+    let (client_cert, client_key) = certificate(&fleet, &issuer, "one.internal");
+    let token = |name: &str| {
+        let path = fleet.path(&format!("{name}.token"));
+        std::fs::write(&path, format!("{name}-0123456789-0123456789-0123456789")).expect("writable");
+        path
+    };
+    let tokens = [token("two"), token("three"), token("four")];
+    let text = std::fs::read_to_string(fleet.config()).expect("a configuration");
+    let caller = |name: &str, known_by: &str, deny_feed: bool| {
+        format!(
+            "[[caller]]\nname = \"{name}\"\n{known_by}\nservices = [\"*\"]\nregions = [\"*\"]\ndeny_feed = {deny_feed}\n"
+        )
+    };
+    let lines = text.lines().filter(|line| !line.starts_with("anyone"));
+    let text = lines.map(|line| format!("{line}\n")).collect::<String>();
+    let text = text.replace("[rpc]\n", &format!("[rpc]\ntls_cert = {cert:?}\ntls_key = {key:?}\nclient_ca = {ca:?}\n"))
+        + "\n"
+        + &caller("one", "mtls_san = \"one.internal\"", true)
+        + &caller("two", &format!("token_file = {:?}", tokens[0]), true)
+        + &caller("three", &format!("token_file = {:?}", tokens[1]), false);
+    std::fs::write(fleet.config(), text).expect("writable");
+    fleet.issuer = Some(Node::start(&fleet.config(), "issuer", &fleet.path("issuer.log")));
+    fleet.wire.lead_to(&fleet.issuer().rpc);
+
+    let start = |name: &str, credentials: &str| {
+        let config = fleet.verifier_config(name, "", &fleet.public_key);
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let plain = format!("url = \"http://{}\"", fleet.wire.address);
+        let tls = format!("url = \"https://localhost:{}\"\nca = {ca:?}\n{credentials}", fleet.wire.address.port());
+        std::fs::write(&config, text.replace(&plain, &tls)).expect("writable");
+        Node::start(&config, "verifier", &fleet.path(&format!("{name}.log")))
+    };
+    let one = start("one", &format!("tls_cert = {client_cert:?}\ntls_key = {client_key:?}"));
+    let two = start("two", &format!("token_file = {:?}", tokens[0]));
+    for node in [&one, &two] {
+        node.soon_says(&alice, "accept");
+    }
+    let three = start("three", &format!("token_file = {:?}", tokens[1]));
+    let four = start("four", &format!("token_file = {:?}", tokens[2]));
+    let five = start("five", "");
+    for (node, why) in [(three, "not granted the deny feed"), (four, "not one of ours"), (five, "say who is asking")] {
+        common::wait_until(why, LONG, || node.log().contains(why));
+        assert_eq!(node.says(&alice), "unavailable");
+    }
+}
+
+fn authority(fleet: &Fleet) -> (PathBuf, rcgen::Issuer<'static, rcgen::KeyPair>) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let path = fleet.path("ca.pem");
+    std::fs::write(&path, params.self_signed(&key).expect("signed").pem()).expect("writable");
+    (path, rcgen::Issuer::new(params, key))
+}
+
+/// Certificate and key of a name.
+fn certificate(fleet: &Fleet, issuer: &rcgen::Issuer<'static, rcgen::KeyPair>, name: &str) -> (PathBuf, PathBuf) {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new([name.to_owned()]).expect("a good name");
+    let (cert_file, key_file) = (fleet.path(&format!("{name}.pem")), fleet.path(&format!("{name}.key")));
+    std::fs::write(&cert_file, params.signed_by(&key, issuer).expect("signed").pem()).expect("writable");
+    std::fs::write(&key_file, key.serialize_pem()).expect("writable");
+    (cert_file, key_file)
+}
