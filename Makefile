@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON_ENV := target/test-python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: run test check deny fuzz bench soak help
+.PHONY: run test clients check deny fuzz bench soak help
 
 help: ## List what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,11 @@ run: softhsm ## Install SoftHSM if it is missing, build, and start `rederive dev
 
 test: softhsm test-tools $(PYTHON_ENV)/ready ## Install what tests need and run all tests
 	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" cargo test --workspace --locked
+
+clients: softhsm test-tools client-tools $(PYTHON_ENV)/ready ## Also the S3 clients that take long to install: rclone, the AWS SDKs for JavaScript and for Rust
+	npm ci --prefix tests/clients/js --no-audit --no-fund
+	cargo build --locked --manifest-path tests/clients/rust/Cargo.toml --target-dir target/clients
+	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" cargo test --locked --test gateway -- --include-ignored
 
 check: ## Formatting, lints, docs, dependencies
 	cargo fmt --all --check
@@ -44,13 +49,16 @@ define install
 	if [ -n "$$missing" ]; then $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq $$missing; fi
 endef
 
-.PHONY: softhsm test-tools fuzz-tools
+.PHONY: softhsm test-tools client-tools fuzz-tools
 softhsm:
 	$(call install,softhsm2-util=softhsm2 cc=gcc)
 
 test-tools:
 	$(call install,pkcs11-tool=opensc curl=curl gdb=gdb valgrind=valgrind python3=python3)
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
+
+client-tools:
+	$(call install,rclone=rclone node=nodejs npm=npm)
 
 fuzz-tools:
 	$(call install,c++=g++)

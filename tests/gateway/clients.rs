@@ -188,3 +188,58 @@ fn curl() {
     }
     assert!(site.gateway.objects.lock().expect("no panic").buckets["curl"].is_empty());
 }
+
+#[test]
+#[ignore = "rclone is not everywhere: make clients"]
+fn rclone() {
+    let site = Site::start();
+    FILES.iter().for_each(|name| drop(site.write(&format!("up/{name}"), name.as_bytes())));
+    site.write("up/large file", &large());
+    let region = &site.dev.ready.region;
+    let config =
+        format!("[s3]\ntype = s3\nprovider = Other\nenv_auth = true\nregion = {region}\nforce_path_style = true\n");
+    let config = site.write("rclone.conf", config.as_bytes());
+    for endpoint in [&site.server.http, &site.server.https] {
+        let ca = site.server.ca.display().to_string();
+        let given = ["--config", &config, "--s3-endpoint", endpoint, "--ca-cert", &ca, "--retries", "1"];
+        let rclone = |arguments: &[&str]| {
+            // Its SDK cannot use the variable, and fails if it is there.
+            let mut command = site.client("rclone", endpoint);
+            let output = command.env_remove("AWS_CA_BUNDLE").args(given).args(arguments).output();
+            succeeded(&format!("rclone {}", arguments.join(" ")), output.expect("rclone runs"))
+        };
+        rclone(&["mkdir", "s3:rclone"]);
+        rclone(&["copy", "--s3-upload-cutoff", "5M", "up", "s3:rclone/in here+"]);
+        rclone(&["check", "--download", "up", "s3:rclone/in here+"]);
+        let listed = rclone(&["lsf", "--recursive", "s3:rclone"]);
+        FILES.iter().for_each(|name| assert!(listed.contains(name), "{name}: {listed}"));
+        let url = rclone(&["link", "--expire", "1m", "s3:rclone/in here+/a+b & c"]);
+        assert_eq!(site.run("curl", endpoint, &["-sSf", "--cacert", &ca, url.trim()]), "a+b & c");
+        rclone(&["purge", "s3:rclone"]);
+    }
+}
+
+#[test]
+#[ignore = "the AWS SDK for JavaScript is not everywhere: make clients"]
+fn aws_sdk_for_javascript() {
+    let site = Site::start();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/js/s3.js").display().to_string();
+    for endpoint in [&site.server.http, &site.server.https] {
+        let output = site
+            .client("node", endpoint)
+            .env("AWS_REGION", &site.dev.ready.region)
+            .env("NODE_EXTRA_CA_CERTS", &site.server.ca)
+            .arg(&script)
+            .output();
+        succeeded("node", output.expect("node runs"));
+    }
+    assert!(site.forms()["STREAMING-UNSIGNED-PAYLOAD-TRAILER"] > 1, "{:?}", site.forms());
+}
+
+#[test]
+#[ignore = "the AWS SDK for Rust takes minutes to build: make clients"]
+fn aws_sdk_for_rust() {
+    let site = Site::start();
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/debug/s3-client").display().to_string();
+    site.run(&client, &site.server.http, &[]);
+}
