@@ -36,6 +36,11 @@ impl Verifier<'_> {
 
     fn steps<'a>(&self, head: &RequestHead<'a>, form: &PostForm<'a>) -> Result<VerifiedForm, StringToSignError> {
         let request = SignedRequest::parse_form(head, form)?;
+        if let FormContent::Fields(fields, _) = &form.content {
+            let token =
+                fields.iter().find(|(name, _)| *name == "x-amz-security-token").map(|(_, value)| value.as_bytes());
+            assert_eq!(request.session_token().as_deref(), token);
+        }
         let scoped = request.check_scope_and_time(&Expectation { service: "s3", regions: self.regions }, self.now)?;
         let string_to_sign = scoped.string_to_sign(Body::Absent)?;
         let scope = string_to_sign.scope();

@@ -37,16 +37,21 @@ struct Rule {
     elements: BTreeMap<String, String>,
 }
 
+/// A request with what `{…}` stands for.
+fn raw(service: &str, request: &str) -> String {
+    let scope = format!("20260102/local/{service}/aws4_request");
+    let presigned = format!(
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={ID}%2F{}&X-Amz-Date={NOW}&X-Amz-Expires=600&\
+             X-Amz-SignedHeaders=host&X-Amz-Signature={{sig}}",
+        scope.replace('/', "%2F")
+    );
+    let text = request.replace("{presigned}", &presigned).replace("{id}", ID).replace("{scope}", &scope);
+    text.replace("{hash}", HASH_OF_NOTHING).replace("{sig}", &"0".repeat(64))
+}
+
 impl Rule {
     fn raw(&self) -> String {
-        let scope = format!("20260102/local/{}/aws4_request", self.service);
-        let presigned = format!(
-            "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={ID}%2F{}&X-Amz-Date={NOW}&X-Amz-Expires=600&\
-             X-Amz-SignedHeaders=host&X-Amz-Signature={{sig}}",
-            scope.replace('/', "%2F")
-        );
-        let text = self.request.replace("{presigned}", &presigned).replace("{id}", ID).replace("{scope}", &scope);
-        text.replace("{hash}", HASH_OF_NOTHING).replace("{sig}", &"0".repeat(64))
+        raw(&self.service, &self.request)
     }
 
     /// Steps 1, 4 and 5, which must refuse it.
@@ -141,6 +146,27 @@ fn verify_with(id: &str, body: BodyOf) -> Verdict {
     verifier.verify_head(&head, body(&raw[starts..]))
 }
 
+/// The authority opens the token: it must be the one that was sent, wherever it stood.
+#[test]
+fn session_tokens_are_given_as_they_were_meant() {
+    let token = "AQoD/YXdz+EPT==";
+    let header = "GET /b/k HTTP/1.1\nHost: h\nX-Amz-Date: 20260102T030405Z\n{name}: AQoD/YXdz+EPT==\nAuthorization: \
+                  AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=host, Signature={sig}\n\n";
+    let query = "GET /b/k?{presigned}&{name}=AQoD%2FYXdz%2BEPT%3D%3D HTTP/1.1\nHost: h\n\n";
+    for (request, name) in [
+        (header, "x-amz-security-token"),
+        (header, "X-Amz-S3session-Token"),
+        (query, "X-Amz-Security-Token"),
+        (query, "x-amz-security-token"),
+        (query, "X-Amz-S3session-Token"),
+    ] {
+        let raw = raw("s3", &request.replace("{name}", name));
+        let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a request");
+        let request = SignedRequest::parse(&head).expect("well formed");
+        assert_eq!(request.session_token().as_deref(), Some(token.as_bytes()), "{raw}");
+    }
+}
+
 type BodyOf = fn(&[u8]) -> Body<'_>;
 
 fn whole(body: &[u8]) -> Body<'_> {
@@ -233,6 +259,10 @@ fn what_is_no_head_is_said_to_be_none_and_where() {
         assert!(message.contains(expected), "{message:?} does not say {expected:?}");
     }
     assert!(fields(&vec![("a", "b"); 128]).is_ok());
+    // No limit makes room for more: there is one bit for each.
+    let limits = Limits { headers: 500, ..Limits::default() };
+    let head = |count| RequestHead::from_fields(b"GET", b"/", vec![(&b"a"[..], &b"b"[..]); count], &limits);
+    assert!(head(128).is_ok() && head(129).is_err());
 }
 
 #[test]

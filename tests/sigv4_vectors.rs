@@ -52,10 +52,20 @@ fn run(results: &mut Results, published: &Published<'_>) {
     }
     let verifier = Verifier { secret: published.secret, service: published.service, now: signed.date().unix() };
     let verdict = match verifier.verify_head(&head, body) {
-        Verdict::Accepted(_) => Ok(()),
+        Verdict::Accepted(_) => with_crlf(&verifier, request),
         other => Err(format!("{other:?}")),
     };
     results.add(format!("{case}/verdict"), verdict);
+}
+
+/// The same request with line ends of CRLF in its head, folded lines included.
+fn with_crlf(verifier: &Verifier<'_>, request: &[u8]) -> Result<(), String> {
+    let (_, body) = RequestHead::parse(request, &Limits::default()).expect("it was accepted");
+    let head = String::from_utf8_lossy(&request[..body]).replace("\r\n", "\n").replace('\n', "\r\n");
+    match verifier.verify(&[head.as_bytes(), &request[body..]].concat()) {
+        Verdict::Accepted(_) => Ok(()),
+        other => Err(format!("with CRLF: {other:?}")),
+    }
 }
 
 fn name_under(folder: &Path, root: &str) -> String {
