@@ -254,7 +254,9 @@ fn one_stream(address: SocketAddr, call: v1::VerifyRequest) -> Pin<Box<dyn Futur
 }
 
 fn client(address: SocketAddr) -> VerifierClient<Client<HttpConnector, tonic::body::Body>> {
-    let http = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let http = Client::builder(TokioExecutor::new()).http2_only(true).build(connector);
     VerifierClient::with_origin(http, format!("http://{address}").parse().expect("a URI"))
 }
 
