@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON_ENV := target/test-python
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: run test clients check deny fuzz bench soak help
+.PHONY: run test clients check deny fuzz mutants bench soak help
 
 help: ## List what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ fuzz: fuzz-tools ## Run every fuzz target for FUZZ_SECONDS (default 10), with th
 
 bench: ## The benchmarks: each figure is a ratio against a baseline of the same run
 	cargo bench --locked
+
+mutants: ## Mutation testing of src/sigv4; SHARD=0/12 takes every twelfth mutant, all of them take hours
+	tests/mutants/run $${SHARD:-0/1}
 
 soak: softhsm test-tools $(PYTHON_ENV)/ready ## The long forms of the fault tests (200 kills instead of 20)
 	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" SOAK=1 cargo test --workspace --locked -- --nocapture

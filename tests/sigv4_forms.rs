@@ -94,6 +94,8 @@ fn forms_that_clients_posted_are_accepted() {
         let options = ExplainOptions { secret, at: unix(&posted.now), ..ExplainOptions::default() };
         let explanation = explain(&raw, &options);
         assert_eq!(explanation.decision, Decision::Accept, "{case}: {explanation:?}");
+        let policy = explanation.string_to_sign.expect("a form signs its policy");
+        assert!(String::from_utf8_lossy(&raw).contains(&policy) && policy.len() > 200, "{case}: {policy}");
         let another = explain(&raw, &ExplainOptions { secret: Some(b"another"), ..options });
         assert_eq!(another.code.as_deref(), Some("SignatureDoesNotMatch"), "{case}");
     }

@@ -167,6 +167,21 @@ fn session_tokens_are_given_as_they_were_meant() {
     }
 }
 
+#[test]
+fn of_several_regions_any_is_taken_and_the_first_is_named() {
+    let raw = raw("s3", "GET /b/k?{presigned} HTTP/1.1\nHost: h\n\n");
+    let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a request");
+    let request = SignedRequest::parse(&head).expect("well formed");
+    let outcome = |names: [&str; 2]| {
+        let names = names.map(str::to_owned);
+        let expectation = Expectation { service: "s3", regions: Regions::OneOf(&names) };
+        request.check_scope_and_time(&expectation, unix(NOW)).map(|_| ()).map_err(|refusal| refusal.outside(Family::S3))
+    };
+    assert!(outcome(["local", "other"]).is_ok() && outcome(["other", "local"]).is_ok());
+    let refused = outcome(["first", "second"]).expect_err("neither");
+    assert_eq!(refused.elements, [("Region", "first".to_owned())]);
+}
+
 type BodyOf = fn(&[u8]) -> Body<'_>;
 
 fn whole(body: &[u8]) -> Body<'_> {
