@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use base64::prelude::*;
 use rederive::sigv4::{
-    Body, Expectation, Family, HeadError, Limits, PayloadStatus, Refusal, Regions, RequestHead, SignedRequest,
-    StreamingKind, StringToSignError,
+    Body, Carrier, Expectation, Family, HeadError, Limits, PayloadStatus, PreparedSigningKey, Refusal, Regions,
+    RequestHead, SignedRequest, StreamingKind, StringToSignError,
 };
+use rederive_hsm::signing_key::SigningKey;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use sigv4_support::{Results, Verdict, Verifier, read_json, read_text, tests_path, unix};
@@ -165,6 +166,29 @@ fn session_tokens_are_given_as_they_were_meant() {
         let request = SignedRequest::parse(&head).expect("well formed");
         assert_eq!(request.session_token().as_deref(), Some(token.as_bytes()), "{raw}");
     }
+}
+
+#[test]
+fn what_a_verified_request_says() {
+    let raw = read_text(&tests_path("vectors/strictness/query-expires-edited/control.http"));
+    let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a request");
+    let request = SignedRequest::parse(&head).expect("well formed");
+    let expectation = Expectation { service: "s3", regions: Regions::Any };
+    let scoped = request.check_scope_and_time(&expectation, unix(NOW)).expect("in time");
+    let string_to_sign = scoped.string_to_sign(Body::Absent).expect("all is signed");
+    let secret = b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+    let key = SigningKey::derive_from_text(secret, b"20260102", "local", "s3");
+    let verified = string_to_sign.verify(&PreparedSigningKey::new(key)).expect("right");
+    let scope = verified.scope().to_string();
+    assert_eq!((verified.access_key_id(), scope.as_str()), (ID, "20260102/local/s3/aws4_request"));
+    assert_eq!(verified.signed_headers().iter().collect::<Vec<_>>(), [b"host"]);
+    assert_eq!((verified.carrier(), verified.date().as_str()), (Carrier::Query, NOW));
+    assert_eq!(verified.valid_until(), unix(NOW) + 600);
+    assert_eq!((verified.payload(), verified.form()), (PayloadStatus::Unsigned, None));
+    let digits = raw.split("X-Amz-Signature=").nth(1).and_then(|rest| rest.get(..64)).expect("a signature");
+    let mut signature = [0; 32];
+    base16ct::lower::decode(digits, &mut signature).expect("64 digits");
+    assert_eq!(verified.signature_hash(), <[u8; 32]>::from(Sha256::digest(signature)));
 }
 
 #[test]
