@@ -20,7 +20,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rederive::authority::Authority;
+use rederive::authority::{Authority, Content};
 use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
 use rederive::rpc::v1::verifier_client::VerifierClient;
@@ -124,7 +124,7 @@ fn in_process(runtime: &tokio::runtime::Runtime, authority: &Authority, root: &P
             for _ in 0..count {
                 let (head, _) =
                     RequestHead::parse(black_box(&raw), &rederive::sigv4::Limits::default()).expect("a head");
-                let accepted = authority.verify(&head, Body::Absent, &expectation).await;
+                let accepted = authority.verify(&head, Content::Body(Body::Absent), &expectation).await;
                 black_box(accepted.map_err(|_| "refused").expect("accepted").verified.valid_until());
             }
         });

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{StatusCode, Version};
 
-use crate::authority::{Accepted, Authority, Holder, NotAccepted};
+use crate::authority::{Accepted, Authority, Content, Holder, NotAccepted};
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
 use crate::iam::{Answer, ApiError, Caller, Parameters, Principal, Service, SignaturePlace, Signed, answer};
@@ -63,7 +63,7 @@ impl ApiDoor {
         let service = service_of(&head);
         let since = Instant::now();
         let expectation = Expectation { service: service.name(), regions: Regions::Any };
-        let outcome = self.authority.verify(&head, Body::Bytes(&request.body), &expectation).await;
+        let outcome = self.authority.verify(&head, Content::Body(Body::Bytes(&request.body)), &expectation).await;
         let took = since.elapsed();
         match outcome {
             Ok(accepted) => {

@@ -25,7 +25,7 @@ pub use follow::{Followed, prepare};
 pub use generations::worker_view;
 pub use issue::{IssueError, Issued, RootKey};
 pub use verifier::FromTheFuture;
-pub use verify::{Accepted, CannotDecide, Holder, NotAccepted};
+pub use verify::{Accepted, CannotDecide, Content, Holder, NotAccepted};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};

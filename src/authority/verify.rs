@@ -58,6 +58,25 @@ impl Holder {
     }
 }
 
+/// What a request brings beside its head.
+#[derive(Clone, Copy)]
+pub enum Content<'r, 'a> {
+    /// Its body, as far as it is known; the credentials stand in the head.
+    Body(Body<'a>),
+    /// A form with a POST policy, in which the credentials stand. Of the head nothing is signed.
+    Form(&'r PostForm<'a>),
+}
+
+impl<'a> Content<'_, 'a> {
+    /// The body that the signature may cover: what a form signs is its policy.
+    fn body(self) -> Body<'a> {
+        match self {
+            Self::Body(body) => body,
+            Self::Form(_) => Body::Absent,
+        }
+    }
+}
+
 /// Why a request is not accepted.
 #[derive(Debug)]
 pub enum NotAccepted {
@@ -129,44 +148,23 @@ pub(super) fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
 }
 
 impl Authority {
-    /// Verifies a request whose credentials stand in its head. Every step before 6 costs the HSM nothing.
+    /// Verifies a request. Every step before 6 costs the HSM nothing.
     ///
     /// A key under which a signature has matched is kept with the number of the last change that its id was judged by. As
     /// long as nothing has changed since, the judgement of steps 2 and 3 holds.
     pub async fn verify<'a>(
         &self,
         head: &RequestHead<'a>,
-        body: Body<'a>,
+        content: Content<'_, 'a>,
         expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
-        let now = self.clock.now().map_err(undecided)?;
-        // 1. The authorization: header, query or none of ours.
-        let request = SignedRequest::parse(head)?;
-        self.verify_signed(&request, body, expectation, now).await
-    }
-
-    /// Verifies a form with a POST policy, whose credentials stand among its fields. Of the head nothing is signed.
-    pub async fn verify_form<'a>(
-        &self,
-        head: &RequestHead<'a>,
-        form: &PostForm<'a>,
-        expectation: &Expectation<'_>,
-    ) -> Result<Accepted<'a>, NotAccepted> {
-        let now = self.clock.now().map_err(undecided)?;
-        let request = SignedRequest::parse_form(head, form)?;
-        self.verify_signed(&request, Body::Absent, expectation, now).await
-    }
-
-    /// The steps after the first.
-    async fn verify_signed<'a>(
-        &self,
-        request: &SignedRequest<'_, 'a>,
-        body: Body<'a>,
-        expectation: &Expectation<'_>,
-        now: i64,
-    ) -> Result<Accepted<'a>, NotAccepted> {
-        let change = self.change();
-        let name = KeyName { id: self.our_id(request)?, token: None, scope: request.scope() };
+        let (now, change) = (self.clock.now().map_err(undecided)?, self.change());
+        // 1. The authorization: header, query, form, or none of ours.
+        let request = match content {
+            Content::Body(_) => SignedRequest::parse(head)?,
+            Content::Form(form) => SignedRequest::parse_form(head, form)?,
+        };
+        let name = KeyName { id: self.our_id(&request)?, token: None, scope: request.scope() };
         let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change);
         // 2. The id: prefix, layout, tag, share; its generation is live, as far as the feed of denials and generations is
         //    fresh enough to tell.
@@ -181,7 +179,7 @@ impl Authority {
         // 4. Scope and time.
         let scoped = request.check_scope_and_time(expectation, now)?;
         // 5. The canonical request, hashed; the signed headers are complete.
-        let string_to_sign = scoped.string_to_sign(body)?;
+        let string_to_sign = scoped.string_to_sign(content.body())?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
         let found = match known {
             Some(known) => Found::Known(known),

@@ -7,7 +7,7 @@ use super::{
     Accepted, Decision, Grants, Malformed, Principal, PrincipalSource, Readiness, Refused, Streaming, Verifier,
     VerifyCall,
 };
-use crate::authority::{self, Authority, CannotDecide, Holder, NotAccepted};
+use crate::authority::{self, Authority, CannotDecide, Content, Holder, NotAccepted};
 use crate::config::Names;
 use crate::explain::Deviation;
 use crate::http::RequestId;
@@ -26,10 +26,8 @@ impl Verifier for Authority {
     async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
         let family = Family::of(call.expect_service);
         let expectation = Expectation { service: call.expect_service, regions: regions(call.expect_region, caller) };
-        let outcome = match &call.form {
-            Some(form) => self.verify_form(&call.head, form, &expectation).await,
-            None => Authority::verify(self, &call.head, call.body, &expectation).await,
-        };
+        let content = call.form.as_ref().map_or(Content::Body(call.body), Content::Form);
+        let outcome = Authority::verify(self, &call.head, content, &expectation).await;
         match outcome {
             Ok(accepted) => Decision::Accept(Box::new(accept(&accepted, call.want_signing_key))),
             Err(NotAccepted::Refused(refusal)) => {
