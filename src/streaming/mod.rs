@@ -1,8 +1,8 @@
 //! Bodies in chunks: `aws-chunked`, decoded and verified while they arrive; pure, no I/O.
 //!
-//! The signature of such a request covers its head alone. What speaks for the body depends on its [`StreamingKind`]: a
-//! signature on each chunk, each chained to the one before and the first to that of the request; or nothing but a checksum
-//! at the end. So there is no such thing as a decoded body that "is verified" before its end was seen:
+//! The signature of such a request covers its head alone. What speaks for the body depends on its
+//! [`StreamingKind`](crate::sigv4::StreamingKind): a signature on each chunk, each chained to the one before and the first to
+//! that of the request; or nothing but a checksum at the end. So there is no such thing as a decoded body that "is verified" before its end was seen:
 //!
 //! - [`Piece::Signed`] holds bytes that the client signed, in this place of this body. That more follow is still open: a
 //!   body that is cut short shows it only at its end.
