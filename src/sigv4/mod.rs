@@ -80,6 +80,7 @@ pub use key::PreparedSigningKey;
 pub use outside::Outside;
 pub use payload::{Body, PayloadStatus};
 pub use presigned::MAX_EXPIRES;
+pub(crate) use refusal::shown;
 pub use refusal::{AuthorizationFault, CredentialFault, FormFault, Refusal, ScopeFault, SignedHeadersFault};
 pub use request::{Expectation, Regions, ScopedRequest, SignedRequest};
 pub use scope::{CredentialScope, Family, ScopePart, TERMINATOR};

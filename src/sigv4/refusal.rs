@@ -264,6 +264,6 @@ pub enum ScopeFault {
 
 /// At most a hundred characters of what a client sent, for its own error message.
 #[cold]
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned()
 }

@@ -2,8 +2,8 @@
 //! verified request is.
 
 use super::checksum::{ChecksumAlgorithm, Checksums};
-use super::error::{BodyFault, shown};
-use crate::sigv4::{RequestHead, StreamingKind};
+use super::error::BodyFault;
+use crate::sigv4::{RequestHead, StreamingKind, shown};
 
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 const TRAILER: &str = "x-amz-trailer";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
-use crate::sigv4::{AmzDate, CredentialScope, PreparedSigningKey};
+use crate::sigv4::{AmzDate, CredentialScope, PreparedSigningKey, lower_hex};
 
 /// Hexadecimal SHA-256 of nothing: the place in a chunk's string to sign that was meant for headers.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -30,17 +30,17 @@ impl Chain {
         signature: &[u8; 32],
     ) -> Self {
         let date_and_scope = format!("{date}\n{scope}\n");
-        Self { key, date_and_scope, previous: hex(signature), string_to_sign: String::with_capacity(384) }
+        Self { key, date_and_scope, previous: lower_hex(signature), string_to_sign: String::with_capacity(384) }
     }
 
     /// Whether the next link is a chunk whose data have this SHA-256. After a `false`, no other link fits, either.
     pub fn accepts_chunk(&mut self, data: &[u8; 32], signature: &[u8]) -> bool {
-        self.accepts("AWS4-HMAC-SHA256-PAYLOAD", &[EMPTY.as_bytes(), &hex(data)], signature)
+        self.accepts("AWS4-HMAC-SHA256-PAYLOAD", &[EMPTY.as_bytes(), &lower_hex(data)], signature)
     }
 
     /// Whether the last link is a trailer whose canonical form has this SHA-256.
     pub fn accepts_trailer(&mut self, canonical: &[u8; 32], signature: &[u8]) -> bool {
-        self.accepts("AWS4-HMAC-SHA256-TRAILER", &[&hex(canonical)], signature)
+        self.accepts("AWS4-HMAC-SHA256-TRAILER", &[&lower_hex(canonical)], signature)
     }
 
     fn accepts(&mut self, algorithm: &str, hashes: &[&[u8]], signature: &[u8]) -> bool {
@@ -50,17 +50,11 @@ impl Chain {
         for hash in hashes {
             write!(text, "\n{}", ascii(hash)).expect("a String takes any text");
         }
-        self.previous = hex(&self.key.sign(text.as_bytes()));
+        self.previous = lower_hex(&self.key.sign(text.as_bytes()));
         self.previous.ct_eq(signature).into()
     }
 }
 
 fn ascii(digits: &[u8]) -> &str {
     std::str::from_utf8(digits).expect("hexadecimal digits")
-}
-
-fn hex(bytes: &[u8; 32]) -> [u8; 64] {
-    let mut digits = [0; 64];
-    base16ct::lower::encode(bytes, &mut digits).expect("twice as many digits as bytes");
-    digits
 }

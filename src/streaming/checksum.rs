@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
-use super::error::{BodyFault, shown};
-use crate::sigv4::RequestHead;
+use super::error::BodyFault;
+use crate::sigv4::{RequestHead, shown};
 
 /// The checksums of S3 that are verified here.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

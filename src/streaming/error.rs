@@ -152,8 +152,3 @@ fn invalid(message: &str) -> Outside {
 fn invalid_value(name: &str, place: &str) -> Outside {
     invalid(&format!("Value for {name} {place} is invalid."))
 }
-
-/// At most a hundred characters of what a client sent.
-pub(super) fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned()
-}
