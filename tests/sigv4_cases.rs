@@ -7,40 +7,8 @@ mod sigv4_support;
 
 use std::collections::BTreeMap;
 
-use base64::prelude::*;
 use serde::Deserialize;
-use sigv4_support::{Results, Verdict, Verifier, read_json, read_text, tests_path, unix};
-
-#[derive(Deserialize)]
-struct Cases {
-    secret: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    id: String,
-    service: String,
-    now: String,
-    expect: Expect,
-    /// Codes with `|` between them, each with an explanation in brackets at will.
-    #[serde(default)]
-    code: String,
-    #[serde(rename = "why")]
-    _why: String,
-    request_b64: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Expect {
-    Accept,
-    Reject,
-    RejectAtBody,
-    Policy,
-    AcceptOrReject,
-}
+use sigv4_support::{Expect, RequestCases, Results, Verdict, Verifier, read_text, tests_path};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,11 +46,11 @@ fn refused_with(verdict: &Verdict, codes: &str) -> Result<(), String> {
 
 #[test]
 fn requests_get_their_verdict_and_code() {
-    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let cases = RequestCases::read();
     let (mut results, mut choices) = (Results::default(), choices());
     for case in &cases.cases {
-        let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
-        let verifier = Verifier { secret: &cases.secret, service: &case.service, now: unix(&case.now) };
+        let raw = case.raw();
+        let verifier = Verifier { secret: &cases.secret, service: &case.service, now: case.now() };
         let verdict = verifier.verify(&raw);
         let result = match case.expect {
             Expect::Accept => accepted(&verdict),

@@ -5,7 +5,6 @@ mod sigv4_support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use base64::prelude::*;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rederive::explain::{Decision, ExplainOptions, Explanation, explain};
 use rederive::sigv4::{AmzDate, Body, Family, Limits, RequestHead, SignedRequest};
@@ -13,7 +12,7 @@ use rederive::sigv4a::{ChunkScope, PADDED_SIGNATURE, PublicKey, unpadded};
 use rederive_hsm::signing_key::SigningKey;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use sigv4_support::{Verdict, Verifier, case_folders, read, read_json, read_text, tests_path, unix};
+use sigv4_support::{RequestCases, Verdict, Verifier, case_folders, read, read_json, read_text, tests_path, unix};
 
 const SECRET: &[u8] = b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 
@@ -115,20 +114,6 @@ fn json_has_exactly_the_keys_of_the_interface() {
     assert_eq!(json["decision"], "undecided");
 }
 
-#[derive(Deserialize)]
-struct Cases {
-    secret: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    service: String,
-    now: String,
-    request_b64: String,
-}
-
 /// The core and `explain` must never differ.
 fn same_verdict(case: &str, verdict: &Verdict, explanation: &Explanation) {
     let expected = match verdict {
@@ -142,11 +127,11 @@ fn same_verdict(case: &str, verdict: &Verdict, explanation: &Explanation) {
 
 #[test]
 fn requests_get_the_verdict_of_the_core() {
-    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let cases = RequestCases::read();
     assert!(cases.cases.len() >= 66);
     for case in &cases.cases {
-        let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
-        let (secret, service, now) = (cases.secret.as_str(), case.service.as_str(), unix(&case.now));
+        let raw = case.raw();
+        let (secret, service, now) = (cases.secret.as_str(), case.service.as_str(), case.now());
         let verdict = Verifier { secret, service, now }.verify(&raw);
         let options =
             ExplainOptions { secret: Some(secret.as_bytes()), at: now, service: Some(service), ..Default::default() };

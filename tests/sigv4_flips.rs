@@ -6,10 +6,8 @@
 
 mod sigv4_support;
 
-use base64::prelude::*;
 use rederive::sigv4::{Body, Family, Limits, PayloadStatus, RequestHead, SignedRequest, UnixSeconds};
-use serde::Deserialize;
-use sigv4_support::{Verdict, Verifier, case_folders, read, read_json, tests_path, unix};
+use sigv4_support::{RequestCases, Verdict, Verifier, case_folders, read, tests_path, unix};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// How much of a body is flipped: it is hashed as a whole, and later bits would show nothing new.
@@ -101,27 +99,13 @@ fn published_vectors() {
     assert!(run >= 63, "{run} vectors were accepted");
 }
 
-#[derive(Deserialize)]
-struct Cases {
-    secret: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    service: String,
-    now: String,
-    request_b64: String,
-}
-
 #[test]
 fn computed_requests() {
-    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let cases = RequestCases::read();
     let mut run = 0;
     for case in cases.cases.iter().filter(|case| case.id.starts_with("ok-")) {
-        let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
-        let verifier = Verifier { secret: &cases.secret, service: &case.service, now: unix(&case.now) };
+        let raw = case.raw();
+        let verifier = Verifier { secret: &cases.secret, service: &case.service, now: case.now() };
         check(&case.id, &flip_every_bit(&case.id, &raw, verifier));
         run += 1;
     }

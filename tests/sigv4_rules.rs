@@ -4,7 +4,6 @@ mod sigv4_support;
 
 use std::collections::BTreeMap;
 
-use base64::prelude::*;
 use rederive::sigv4::{
     Body, Carrier, Expectation, Family, HeadError, Limits, PayloadStatus, PreparedSigningKey, Refusal, Regions,
     RequestHead, SignedRequest, StreamingKind, StringToSignError,
@@ -12,7 +11,7 @@ use rederive::sigv4::{
 use rederive_hsm::signing_key::SigningKey;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use sigv4_support::{Results, Verdict, Verifier, read_json, read_text, tests_path, unix};
+use sigv4_support::{RequestCases, Results, Verdict, Verifier, read_text, tests_path, unix};
 
 const NOW: &str = "20260102T030405Z";
 const ID: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -123,27 +122,13 @@ fn the_plain_requests_are_not_refused() {
     }
 }
 
-#[derive(Deserialize)]
-struct Cases {
-    secret: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    service: String,
-    now: String,
-    request_b64: String,
-}
-
 /// Runs a row of request-cases.json with a body that is known in another way.
 fn verify_with(id: &str, body: BodyOf) -> Verdict {
-    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let cases = RequestCases::read();
     let case = cases.cases.iter().find(|case| case.id == id).expect("a case");
-    let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
+    let raw = case.raw();
     let (head, starts) = RequestHead::parse(&raw, &Limits::default()).expect("a request");
-    let verifier = Verifier { secret: &cases.secret, service: &case.service, now: unix(&case.now) };
+    let verifier = Verifier { secret: &cases.secret, service: &case.service, now: case.now() };
     verifier.verify_head(&head, body(&raw[starts..]))
 }
 

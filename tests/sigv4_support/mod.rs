@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use base64::prelude::*;
 use rederive::sigv4::{
     AmzDate, Body, Expectation, HeadError, Limits, Outside, PayloadStatus, PreparedSigningKey, Refusal, Regions,
     RequestHead, SignedRequest, StringToSignError, UnixSeconds,
@@ -31,6 +32,56 @@ pub fn read_text(path: &Path) -> String {
 /// A JSON file under `tests/`.
 pub fn read_json<T: serde::de::DeserializeOwned>(name: &str) -> T {
     serde_json::from_slice(&read(&tests_path(name))).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// `request-cases.json`: requests under one secret, each with what a strict verifier says of it.
+#[derive(Deserialize)]
+pub struct RequestCases {
+    pub secret: String,
+    pub cases: Vec<RequestCase>,
+}
+
+/// One of them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestCase {
+    pub id: String,
+    pub service: String,
+    now: String,
+    pub expect: Expect,
+    /// Codes with `|` between them, each with an explanation in brackets at will.
+    #[serde(default)]
+    pub code: String,
+    #[serde(rename = "why")]
+    _why: String,
+    request_b64: String,
+}
+
+/// What a strict verifier says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expect {
+    Accept,
+    Reject,
+    RejectAtBody,
+    Policy,
+    AcceptOrReject,
+}
+
+impl RequestCases {
+    pub fn read() -> Self {
+        read_json("vectors/computed/request-cases.json")
+    }
+}
+
+impl RequestCase {
+    pub fn raw(&self) -> Vec<u8> {
+        BASE64_STANDARD.decode(&self.request_b64).expect("base64")
+    }
+
+    pub fn now(&self) -> UnixSeconds {
+        unix(&self.now)
+    }
 }
 
 /// The folders in a folder, at any depth, that hold files.

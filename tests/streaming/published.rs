@@ -12,7 +12,7 @@ use rederive_hsm::signing_key::SigningKey;
 use serde::Deserialize;
 
 use crate::signer::{Outcome, hex, run};
-use crate::sigv4_support::{read_json, read_text, tests_path, unix};
+use crate::sigv4_support::{Expect, RequestCases, read_json, read_text, tests_path, unix};
 
 /// What a gateway does: verify the head, then decode the body. `None` if the head is refused or the body has no chunks.
 fn receive(head: &[u8], body: &[u8], secret: &str, now: UnixSeconds) -> Option<Outcome> {
@@ -111,42 +111,26 @@ fn the_documentations_examples_come_out() {
     }
 }
 
-#[derive(Deserialize)]
-struct Cases {
-    secret: String,
-    cases: Vec<Case>,
-}
-
-#[derive(Deserialize)]
-struct Case {
-    id: String,
-    now: String,
-    expect: String,
-    #[serde(default)]
-    code: String,
-    request_b64: String,
-}
-
 #[test]
 fn requests_are_refused_at_the_body_with_their_code() {
-    let cases: Cases = read_json("vectors/computed/request-cases.json");
+    let cases = RequestCases::read();
     let mut ends = BTreeMap::new();
     for case in &cases.cases {
-        let raw = BASE64_STANDARD.decode(&case.request_b64).expect("base64");
+        let raw = case.raw();
         let end = raw.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(raw.len(), |at| at + 4);
-        let Some(outcome) = receive(&raw[..end], &raw[end..], &cases.secret, unix(&case.now)) else {
-            assert_ne!(case.expect, "reject-at-body", "{}", case.id);
+        let Some(outcome) = receive(&raw[..end], &raw[end..], &cases.secret, case.now()) else {
+            assert_ne!(case.expect, Expect::RejectAtBody, "{}", case.id);
             continue;
         };
         let code = outcome.end.as_ref().map_or_else(|error| error.outside().code, |_| "");
-        match &*case.expect {
-            "accept" => assert_eq!(code, "", "{}: {:?}", case.id, outcome.end),
-            "reject-at-body" => assert_eq!(code, case.code, "{}: {:?}", case.id, outcome.end),
+        match case.expect {
+            Expect::Accept => assert_eq!(code, "", "{}: {:?}", case.id, outcome.end),
+            Expect::RejectAtBody => assert_eq!(code, case.code, "{}: {:?}", case.id, outcome.end),
             _ => panic!("{} was accepted", case.id),
         }
-        *ends.entry(&*case.expect).or_insert(0) += 1;
+        *ends.entry(case.expect).or_insert(0) += 1;
     }
-    assert!(ends["accept"] >= 2 && ends["reject-at-body"] >= 3, "{ends:?}");
+    assert!(ends[&Expect::Accept] >= 2 && ends[&Expect::RejectAtBody] >= 3, "{ends:?}");
 }
 
 #[derive(Deserialize)]
