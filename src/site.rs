@@ -20,6 +20,8 @@ use crate::node::Node;
 const THIS_BINARY: &str = "/proc/self/exe";
 /// Signing keys a second at the most, unless a later setting says otherwise: more than any token of today gives.
 const SIGNING_KEYS_PER_SECOND: u32 = 200_000;
+/// Signatures V2 compared a second at the most: nothing of them is kept, so that each costs the token an answer.
+const SIGNATURES_V2_PER_SECOND: u32 = 20_000;
 /// New keys a second at the most.
 const ISSUES_PER_SECOND: u32 = 5_000;
 /// New keys a day at the most for one account: far above what people do, far below the 2^20 ids that an account has.
@@ -191,7 +193,9 @@ impl Site {
             presigned: services.clone(),
             services,
             regions: verify.regions.to_list(),
+            signature_v2: Vec::new(),
             signing_keys_per_second: SIGNING_KEYS_PER_SECOND,
+            signatures_v2_per_second: SIGNATURES_V2_PER_SECOND,
             issues_per_second: ISSUES_PER_SECOND,
             issues_per_account_a_day: ISSUES_PER_ACCOUNT_A_DAY,
         }

@@ -134,8 +134,13 @@ pub struct Rights {
     pub regions: Vec<String>,
     /// Services that allow presigned URLs, so that signing keys of the last seven days are given; `*` for any.
     pub presigned: Vec<String>,
-    /// Signing keys a second at the most.
+    /// Services, of those above, for which it tells whether a Signature V2 is right; `*` for any but iam and sts. None
+    /// unless an operator wants it: such a signature is narrowed to no date and no region.
+    pub signature_v2: Vec<String>,
+    /// Signing keys, and public keys of Signature V4A, a second at the most.
     pub signing_keys_per_second: u32,
+    /// Signatures V2 compared a second at the most: each costs the token an answer.
+    pub signatures_v2_per_second: u32,
     /// New keys a second at the most.
     pub issues_per_second: u32,
     /// New keys a day at the most for one account. It bounds how soon somebody who asks for keys over and over is given the

@@ -3,7 +3,8 @@
 //! The master keys live on a PKCS#11 token. One process, the *worker*, loads the token's module and answers a handful of
 //! requests over a socket; the authority (`serve`) holds the other end. This crate is both ends and what they agree on:
 //!
-//! - [`access_key_id`], [`derivation`], [`session_token`], [`signing_key`]: the formats, pure functions of bytes;
+//! - [`access_key_id`], [`derivation`], [`session_token`], [`signing_key`], [`sigv4a_key`], [`region_set`], [`sigv2`]: the
+//!   formats, pure functions of bytes;
 //! - [`wire`]: the frames between authority and worker;
 //! - [`worker`]: the worker process, which holds the rights and the keys;
 //! - [`client`]: the authority's end, with deadlines and restarts;
@@ -18,9 +19,12 @@ pub mod config;
 pub mod derivation;
 pub mod feed_head;
 pub mod pkcs11;
+pub mod region_set;
 pub mod secret;
 pub mod session_token;
 pub mod signing_key;
+pub mod sigv2;
+pub mod sigv4a_key;
 pub mod softhsm;
 pub mod wire;
 pub mod worker;

@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::date::parse_timestamp;
 use super::parameters::{Parameter, only, parameters};
-use super::signature::{Hash, StringToSign};
+use rederive_hsm::sigv2::Hash;
+
+use super::signature::StringToSign;
 use crate::sigv4::{AmzDate, Carrier, Refusal, RequestHead, UnixSeconds, put_encoded, split_authority};
 
 /// How far the time of a request may be off, in seconds.

@@ -1,7 +1,9 @@
 //! Forms with a POST policy that are signed with Signature V2: HMAC-SHA1 over the policy.
 
 use super::s3::read_signature;
-use super::signature::{Hash, StringToSign};
+use rederive_hsm::sigv2::Hash;
+
+use super::signature::StringToSign;
 use crate::sigv4::form_v2::FormV2;
 use crate::sigv4::{PostForm, Refusal, RequestHead, UnixSeconds, VerifiedForm};
 

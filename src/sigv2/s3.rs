@@ -8,7 +8,9 @@ use memchr::memrchr;
 
 use super::date::parse_http_date;
 use super::parameters::{Parameter, only, parameters};
-use super::signature::{Hash, StringToSign};
+use rederive_hsm::sigv2::Hash;
+
+use super::signature::StringToSign;
 use super::sub_resources::is_sub_resource;
 use crate::sigv4::{AmzDate, AuthorizationFault, Carrier, Refusal, RequestHead, UnixSeconds, split_authority};
 

@@ -2,19 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha1::Sha1;
-use sha2::Sha256;
-use subtle::ConstantTimeEq as _;
+use rederive_hsm::sigv2::{Hash, is_right};
 
 use crate::sigv4::Refusal;
-
-/// The hash of the HMAC.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Hash {
-    Sha1,
-    Sha256,
-}
 
 /// What the client has signed, if it has, and the signature that it sent.
 pub struct StringToSign<'a> {
@@ -53,22 +43,6 @@ impl<'a> StringToSign<'a> {
 
     fn is_right(&self, secret: &[u8]) -> bool {
         is_right(self.hash, secret, &self.text, self.signature)
-    }
-}
-
-/// Whether `signature` is the HMAC of `text`, in constant time.
-pub(crate) fn is_right(hash: Hash, secret: &[u8], text: &[u8], signature: &[u8]) -> bool {
-    match hash {
-        Hash::Sha1 => {
-            let mut mac = Hmac::<Sha1>::new_from_slice(secret).expect("HMAC takes keys of any length");
-            mac.update(text);
-            mac.finalize().into_bytes()[..].ct_eq(signature).into()
-        }
-        Hash::Sha256 => {
-            let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
-            mac.update(text);
-            mac.finalize().into_bytes()[..].ct_eq(signature).into()
-        }
     }
 }
 

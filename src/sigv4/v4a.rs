@@ -179,7 +179,7 @@ impl<'r, 'a> V4aRequest<'r, 'a> {
     ) -> Result<ScopedV4aRequest<'r, 'a>, Refusal> {
         let any_region = Expectation { service: expectation.service, regions: Regions::Any };
         let scoped = self.request.check_scope_and_time(&any_region, now)?;
-        if self.region_set.meets(expectation.regions) {
+        if meets(&self.region_set, expectation.regions) {
             return Ok(ScopedV4aRequest { scoped, of: self });
         }
         let expected = match expectation.regions {
@@ -248,6 +248,15 @@ impl<'a> VerifiedV4a<'a> {
     /// What the signature says about the body.
     pub fn payload(&self) -> PayloadStatus {
         self.payload
+    }
+}
+
+/// Whether a verifier for these regions is meant.
+fn meets(set: &RegionSet, regions: Regions<'_>) -> bool {
+    match regions {
+        Regions::Any => true,
+        Regions::Named(region) => set.contains(region),
+        Regions::OneOf(regions) => regions.iter().any(|region| set.contains(region)),
     }
 }
 

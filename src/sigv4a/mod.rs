@@ -7,14 +7,9 @@
 //! Sources: awslabs/aws-c-auth `key_derivation.c`, `aws_signing.c`; smithy-rs `aws-sigv4` (`sign/v4a.rs`).
 
 mod chunk;
-mod key;
-mod region_set;
 
 pub use chunk::{ChunkScope, PADDED_SIGNATURE, unpadded};
-pub use key::PublicKey;
-pub use region_set::RegionSet;
+pub use rederive_hsm::region_set::RegionSet;
+pub use rederive_hsm::sigv4a_key::{ALGORITHM, PublicKey};
 
 pub use crate::sigv4::v4a::{ScopedV4aRequest, V4aRequest, V4aStringToSign, VerifiedV4a};
-
-/// The algorithm.
-pub const ALGORITHM: &str = "AWS4-ECDSA-P256-SHA256";

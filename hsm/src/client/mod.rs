@@ -18,8 +18,11 @@ use tokio::task::JoinHandle;
 use crate::access_key_id::{AccessKeyId, Account, Generation, TagKey};
 use crate::config::WorkerConfig;
 use crate::feed_head::FeedHead;
+use crate::region_set::RegionSet;
 use crate::secret::SecretAccessKey;
 use crate::signing_key::SigningKey;
+use crate::sigv2::{Matched, Question};
+use crate::sigv4a_key::PublicKey as PointKey;
 use crate::wire::{Answer, Request};
 use crate::worker::{PublicKey, Signature};
 
@@ -54,6 +57,10 @@ pub enum Status {
 pub struct Counts {
     /// Signing keys.
     pub signing_key: AtomicU64,
+    /// Public keys of Signature V4A.
+    pub sigv4a_public_key: AtomicU64,
+    /// Signatures V2 compared.
+    pub matches_v2: AtomicU64,
     /// Tag keys.
     pub tag_key: AtomicU64,
     /// Checks.
@@ -147,6 +154,31 @@ impl Hsm {
         }
     }
 
+    /// The public key of an id for Signature V4A. The date, the service and the regions are those of the request that it is
+    /// wanted for, and the worker's rules look at them; the key is the same for all.
+    pub async fn sigv4a_public_key(
+        &self,
+        id: AccessKeyId,
+        date: [u8; 8],
+        service: &str,
+        regions: &RegionSet,
+    ) -> Result<PointKey, Unavailable> {
+        let (service, regions) = (service.to_owned(), regions.clone());
+        match self.ask(Request::SigV4aPublicKey { id, date, service, regions }).await? {
+            Answer::PublicKey(key) => Ok(key),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
+    /// Whether a Signature V2 is right: `None` if it is not.
+    pub async fn matches_v2(&self, question: Question) -> Result<Option<Matched>, Unavailable> {
+        match self.ask(Request::MatchesV2(question.clone())).await? {
+            Answer::Matches(true) => Ok(Some(Matched::new(question))),
+            Answer::Matches(false) => Ok(None),
+            other => Err(self.unexpected(other)),
+        }
+    }
+
     /// The tag key of a generation.
     pub async fn tag_key(&self, generation: Generation) -> Result<TagKey, Unavailable> {
         match self.ask(Request::TagKey(generation)).await? {
@@ -233,6 +265,8 @@ impl Counts {
     fn count(&self, request: &Request) {
         let counter = match request {
             Request::SigningKey { .. } => &self.signing_key,
+            Request::SigV4aPublicKey { .. } => &self.sigv4a_public_key,
+            Request::MatchesV2(_) => &self.matches_v2,
             Request::TagKey(_) => &self.tag_key,
             Request::Check(_) => &self.check,
             Request::Issue { .. } => &self.issue,

@@ -6,7 +6,9 @@ use super::{MasterKeys, Rules};
 use crate::access_key_id::{AccessKeyId, Account, Fields, Generation, Layout};
 use crate::derivation::{Purpose, secret_access_key, secret_message, serial, serial_message, subkey_message};
 use crate::pkcs11::TokenError;
+use crate::secret::SecretAccessKey;
 use crate::signing_key::SigningKey;
+use crate::sigv4a_key::PublicKey;
 use crate::wire::{Answer, Request};
 
 /// Two independent ways to the same masters. New secrets are derived on both and compared, because one flipped bit
@@ -27,9 +29,16 @@ impl<M: MasterKeys> Keeper<M> {
     pub fn answer(&mut self, request: &Request) -> Result<Answer, TokenError> {
         match request {
             Request::SigningKey { id, date, region, service } => {
-                let derived = self.first.hmac(id.fields().generation(), &secret_message(id, None))?;
-                let key = SigningKey::derive(&secret_access_key(&derived), date, region, service);
+                let key = SigningKey::derive(&self.secret(id)?, date, region, service);
                 Ok(Answer::Key(key.into_secret()))
+            }
+            Request::SigV4aPublicKey { id, .. } => {
+                let key = PublicKey::derive(self.secret(id)?.expose().as_bytes(), id.as_str());
+                Ok(key.map_or_else(|| Answer::Trouble("this secret makes no key pair".into()), Answer::PublicKey))
+            }
+            Request::MatchesV2(question) => {
+                let secret = self.secret(question.id())?;
+                Ok(Answer::Matches(question.is_answered_by(secret.expose().as_bytes())))
             }
             Request::TagKey(generation) => {
                 self.first.hmac(*generation, &subkey_message(Purpose::AccessKeyIdTag)).map(Answer::Key)
@@ -52,6 +61,12 @@ impl<M: MasterKeys> Keeper<M> {
                 self.issue(*generation, *account, *needs_row, nonce)
             }
         }
+    }
+
+    /// A secret that lives for one answer, and is not part of it.
+    fn secret(&mut self, id: &AccessKeyId) -> Result<SecretAccessKey, TokenError> {
+        let derived = self.first.hmac(id.fields().generation(), &secret_message(id, None))?;
+        Ok(secret_access_key(&derived))
     }
 
     fn issue(

@@ -142,7 +142,7 @@ fn read_frame(input: &mut impl Read, body: &mut Vec<u8>) -> Result<bool, std::io
         return Ok(false);
     }
     input.read_exact(&mut prefix[1..])?;
-    body.resize(wire::body_length(prefix).map_err(invalid)?, 0);
+    body.resize(wire::request_length(prefix).map_err(invalid)?, 0);
     input.read_exact(body)?;
     Ok(true)
 }

@@ -40,7 +40,9 @@ pub struct Rules {
     prefixes: Prefixes,
     layout: Layout,
     generations: HashMap<Generation, Live>,
+    /// Of Signature V4, and public keys of V4A.
     signing_keys: Mutex<Cap>,
+    matches_v2: Mutex<Cap>,
     heads: Mutex<Cap>,
     /// The last head that was allowed.
     last_head: Mutex<Option<FeedHead>>,
@@ -68,6 +70,7 @@ impl Rules {
             layout: config.layout.into(),
             generations,
             signing_keys: Mutex::new(Cap::new("signing keys", config.rights.signing_keys_per_second)),
+            matches_v2: Mutex::new(Cap::new("signatures V2", config.rights.signatures_v2_per_second)),
             heads: Mutex::new(Cap::new("feed heads", HEADS_PER_SECOND)),
             last_head: Mutex::new(None),
             issues: Mutex::new(Cap::new("new keys", config.rights.issues_per_second)),
@@ -81,8 +84,24 @@ impl Rules {
         match request {
             Request::SigningKey { id, date, region, service } => {
                 self.allow_id(id)?;
-                self.allow_scope(date, region, service, now)?;
+                self.allow_service(service)?;
+                self.allow_region(service, |listed| listed == region)?;
+                self.allow_date(date, service, now)?;
                 take(&self.signing_keys, now)
+            }
+            Request::SigV4aPublicKey { id, date, service, regions } => {
+                self.allow_id(id)?;
+                self.allow_service(service)?;
+                self.allow_region(service, |listed| regions.contains(listed))?;
+                self.allow_date(date, service, now)?;
+                take(&self.signing_keys, now)
+            }
+            // Neither a region nor a date is part of such a signature in a way that could be checked here.
+            Request::MatchesV2(question) => {
+                self.allow_id(question.id())?;
+                self.allow_service(question.service())?;
+                self.allow_v2(question.service())?;
+                take(&self.matches_v2, now)
             }
             Request::TagKey(generation) | Request::Check(generation) => self.live(*generation).map(|_| ()),
             Request::SignHead(head) => {
@@ -126,23 +145,33 @@ impl Rules {
         }
     }
 
-    fn allow_scope(&self, date: &[u8; 8], region: &str, service: &str, now: Now) -> Result<(), Reason> {
-        if !lists(&self.rights.services, service) {
-            return Err(Reason::Service);
-        }
-        let any_region = matches!(service, "iam" | "sts");
+    fn allow_service(&self, service: &str) -> Result<(), Reason> {
         // Users manage keys at issuers: a verifier has nothing to do with that.
-        if any_region && !self.rights.issue {
-            return Err(Reason::Service);
+        let is_right = lists(&self.rights.services, service) && (self.rights.issue || !takes_any_region(service));
+        if is_right { Ok(()) } else { Err(Reason::Service) }
+    }
+
+    /// `is_meant` tells whether the request is for a region of this worker's.
+    fn allow_region(&self, service: &str, is_meant: impl Fn(&str) -> bool) -> Result<(), Reason> {
+        let is_right = |listed: &String| listed == "*" || is_meant(listed);
+        match takes_any_region(service) || self.rights.regions.iter().any(is_right) {
+            true => Ok(()),
+            false => Err(Reason::Region),
         }
-        if !any_region && !lists(&self.rights.regions, region) {
-            return Err(Reason::Region);
-        }
+    }
+
+    fn allow_date(&self, date: &[u8; 8], service: &str, now: Now) -> Result<(), Reason> {
         let day = ScopeDate::parse(date).ok_or(Reason::Date)?.days_since_1970();
         let today = now.0.div_euclid(86_400);
         let last = today + i64::from(now.0.rem_euclid(86_400) >= TOMORROW_FROM);
         let back = if lists(&self.rights.presigned, service) { PRESIGNED_DAYS } else { 1 };
         if (today - back..=last).contains(&day) { Ok(()) } else { Err(Reason::Date) }
+    }
+
+    /// Keys are managed by Signature V4 alone, whatever the configuration says.
+    fn allow_v2(&self, service: &str) -> Result<(), Reason> {
+        let is_right = lists(&self.rights.signature_v2, service) && !takes_any_region(service);
+        if is_right { Ok(()) } else { Err(Reason::Version) }
     }
 
     /// A head that goes back, or names another hash for a number that was signed, would fork the feed: within the life of this
@@ -180,6 +209,11 @@ impl Rules {
         }
         if live.config.covers(account) { Ok(()) } else { Err(Reason::Share) }
     }
+}
+
+/// The services that manage keys, whose requests may name any region.
+fn takes_any_region(service: &str) -> bool {
+    matches!(service, "iam" | "sts")
 }
 
 fn take(cap: &Mutex<Cap>, now: Now) -> Result<(), Reason> {

@@ -1,17 +1,24 @@
-//! The key pair of a secret, of which only the public half leaves this file.
+//! The key pair that Signature V4A makes of a secret access key. Only its public half leaves this file.
+//!
+//! Source: awslabs/aws-c-auth `key_derivation.c`; smithy-rs `aws-sigv4` (`sign/v4a.rs`).
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac as _;
 use p256::SecretKey;
 use p256::ecdsa::signature::Verifier as _;
 use p256::ecdsa::{Signature, VerifyingKey};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::ALGORITHM;
+use crate::secret::hmac_sha256;
 
-/// The key that signatures of one access key are verified with. Not secret.
+/// The algorithm of Signature V4A.
+pub const ALGORITHM: &str = "AWS4-ECDSA-P256-SHA256";
+
+/// The key that signatures of one access key are verified with. Not secret: nobody can sign with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey(VerifyingKey);
+
+/// The bytes of a point: its two coordinates, 32 bytes each.
+pub const POINT_LEN: usize = 64;
 
 impl PublicKey {
     /// The public key of a secret access key.
@@ -50,7 +57,7 @@ fn public_half(key: &SecretKey) -> VerifyingKey {
 
 /// The candidate of one counter plus one, if it is below the order of the group.
 fn private_key(key: &[u8], access_key_id: &str, counter: u8) -> Option<SecretKey> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = hmac_sha256(key);
     mac.update(&1_u32.to_be_bytes());
     mac.update(ALGORITHM.as_bytes());
     mac.update(&[0]);

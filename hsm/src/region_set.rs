@@ -1,6 +1,4 @@
-//! The regions that a request is good for: patterns with commas between them.
-
-use crate::sigv4::Regions;
+//! The regions that a request of Signature V4A is good for: patterns with commas between them.
 
 /// The most patterns of a set, and the most characters of one.
 const MOST: usize = 32;
@@ -26,15 +24,6 @@ impl RegionSet {
     /// Whether one of the patterns stands for this region; `*` stands for any characters, or none.
     pub fn contains(&self, region: &str) -> bool {
         self.0.iter().any(|pattern| matches(pattern, region))
-    }
-
-    /// Whether a verifier for these regions is meant.
-    pub(crate) fn meets(&self, regions: Regions<'_>) -> bool {
-        match regions {
-            Regions::Any => true,
-            Regions::Named(region) => self.contains(region),
-            Regions::OneOf(regions) => regions.iter().any(|region| self.contains(region)),
-        }
     }
 }
 

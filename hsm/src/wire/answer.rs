@@ -1,0 +1,175 @@
+//! What a worker answers.
+
+use zeroize::Zeroizing;
+
+use super::fields::Fields;
+use super::{MAX_BODY, Malformed};
+use crate::access_key_id::{AccessKeyId, ID_LEN};
+use crate::feed_head::{PUBLIC_KEY_LEN, SIGNATURE_LEN};
+use crate::secret::{Secret32, SecretAccessKey};
+use crate::sigv4a_key::{POINT_LEN, PublicKey};
+
+/// What the worker answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`super::Request::SigningKey`] and [`super::Request::TagKey`]: a key that stays inside our processes.
+    Key(Secret32),
+    /// To [`super::Request::Check`].
+    CheckValue([u8; 32]),
+    /// To [`super::Request::Issue`].
+    Issued(AccessKeyId, SecretAccessKey),
+    /// To [`super::Request::SignHead`].
+    SignedHead {
+        /// The control key's public half.
+        public_key: [u8; PUBLIC_KEY_LEN],
+        /// Over [`FeedHead::message`].
+        signature: [u8; SIGNATURE_LEN],
+    },
+    /// To [`super::Request::SigV4aPublicKey`].
+    PublicKey(PublicKey),
+    /// To [`super::Request::MatchesV2`]: whether the signature is the one of the string to sign.
+    Matches(bool),
+    /// The worker's own rules say no.
+    Refused(Reason),
+    /// The token could not answer; the text is for the log.
+    Trouble(String),
+}
+
+/// Which of its rules made a worker say no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The prefix of the id is not ours, or is one of temporary keys.
+    #[error("the id's prefix is not one of long-term keys")]
+    Prefix,
+    /// The tag of the id is wrong.
+    #[error("the id's tag is wrong")]
+    Tag,
+    /// The account's share is outside the range of the generation.
+    #[error("the account's share is outside the generation's range")]
+    Share,
+    /// The generation is not one that this worker answers for.
+    #[error("the generation is not live in this worker")]
+    Generation,
+    /// The generation does not issue.
+    #[error("the generation is not issuing")]
+    NotIssuing,
+    /// This worker has no right to issue.
+    #[error("this worker may not issue")]
+    NotIssuer,
+    /// The service is outside this worker's configuration.
+    #[error("the service is outside this worker's configuration")]
+    Service,
+    /// The region is outside this worker's configuration.
+    #[error("the region is outside this worker's configuration")]
+    Region,
+    /// By this worker's clock the date is outside the window.
+    #[error("the date is outside the window, by the worker's clock")]
+    Date,
+    /// More requests a second than its cap.
+    #[error("above the worker's rate cap")]
+    Rate,
+    /// The head of the deny feed contradicts one that was signed.
+    #[error("this head of the deny feed contradicts one that was signed before")]
+    Fork,
+    /// The service takes no Signature V2 here.
+    #[error("this worker's configuration does not allow Signature V2 for the service")]
+    Version,
+}
+
+const REASONS: [Reason; 12] = [
+    Reason::Prefix,
+    Reason::Tag,
+    Reason::Share,
+    Reason::Generation,
+    Reason::NotIssuing,
+    Reason::NotIssuer,
+    Reason::Service,
+    Reason::Region,
+    Reason::Date,
+    Reason::Rate,
+    Reason::Fork,
+    Reason::Version,
+];
+
+impl Answer {
+    /// The body of the frame, wiped when dropped. Its capacity is exact: no reallocation leaves a copy behind.
+    pub fn encode(&self, number: u64) -> Zeroizing<Vec<u8>> {
+        let text = match self {
+            Self::Trouble(text) => &text.as_bytes()[..text.len().min(MAX_BODY - 9)],
+            _ => b"",
+        };
+        let mut body = Zeroizing::new(Vec::with_capacity(9 + PUBLIC_KEY_LEN + SIGNATURE_LEN + text.len()));
+        body.extend_from_slice(&number.to_be_bytes());
+        match self {
+            Self::Key(key) => {
+                body.push(1);
+                body.extend_from_slice(key.expose());
+            }
+            Self::CheckValue(value) => {
+                body.push(2);
+                body.extend_from_slice(value);
+            }
+            Self::Issued(id, secret) => {
+                body.push(3);
+                body.extend_from_slice(id.as_bytes());
+                body.extend_from_slice(secret.expose().as_bytes());
+            }
+            Self::SignedHead { public_key, signature } => {
+                body.push(6);
+                body.extend_from_slice(public_key);
+                body.extend_from_slice(signature);
+            }
+            Self::PublicKey(key) => {
+                let (x, y) = key.coordinates();
+                body.push(7);
+                body.extend_from_slice(&x);
+                body.extend_from_slice(&y);
+            }
+            Self::Matches(matches) => body.extend_from_slice(&[8, u8::from(*matches)]),
+            Self::Refused(reason) => {
+                let code = REASONS.iter().position(|listed| listed == reason).expect("every reason is listed");
+                body.extend_from_slice(&[4, code as u8]);
+            }
+            Self::Trouble(_) => {
+                body.push(5);
+                body.extend_from_slice(text);
+            }
+        }
+        body
+    }
+
+    /// Reads a body, wiping the secrets in it: the number and the answer.
+    pub fn decode(body: &mut [u8]) -> Result<(u64, Self), Malformed> {
+        let mut fields = Fields(body);
+        let number = u64::from_be_bytes(fields.array()?);
+        let kind = fields.byte()?;
+        let rest = &mut body[9..];
+        let answer = match kind {
+            1 => Self::Key(Secret32::take_slice(rest).ok_or(Malformed("length of a key"))?),
+            2 => Self::CheckValue((&*rest).try_into().map_err(|_| Malformed("length of a check value"))?),
+            3 if rest.len() == ID_LEN + 40 => {
+                let (id, secret) = rest.split_at_mut(ID_LEN);
+                let secret = SecretAccessKey::take_slice(secret).ok_or(Malformed("secret"))?;
+                Self::Issued(AccessKeyId::parse(id).ok_or(Malformed("access key id"))?, secret)
+            }
+            4 if rest.len() == 1 => Self::Refused(*REASONS.get(usize::from(rest[0])).ok_or(Malformed("reason"))?),
+            5 => Self::Trouble(String::from_utf8_lossy(rest).into_owned()),
+            6 if rest.len() == PUBLIC_KEY_LEN + SIGNATURE_LEN => {
+                let (public_key, signature) = rest.split_at(PUBLIC_KEY_LEN);
+                let length = |_| Malformed("length of a signature");
+                Self::SignedHead {
+                    public_key: public_key.try_into().map_err(length)?,
+                    signature: signature.try_into().map_err(length)?,
+                }
+            }
+            7 if rest.len() == POINT_LEN => {
+                let (x, y) = rest.split_at(POINT_LEN / 2);
+                let half = |half: &[u8]| half.try_into().expect("half a point");
+                Self::PublicKey(PublicKey::from_coordinates(&half(x), &half(y)).ok_or(Malformed("point"))?)
+            }
+            8 if rest.len() == 1 => Self::Matches(Fields(rest).flag()?),
+            _ => return Err(Malformed("kind of answer")),
+        };
+        Ok((number, answer))
+    }
+}
