@@ -20,6 +20,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rederive::audit::Audit;
 use rederive::authority::{Authority, Content};
 use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
@@ -292,7 +293,8 @@ fn serve<A: Verifier + Readiness>(runtime: &tokio::runtime::Runtime, authority: 
     let door = runtime.block_on(Door::bind(any, None, &Limits::default())).expect("a free port");
     let address = door.address();
     let callers = Callers::new(config).expect("no callers");
-    let handler = RpcDoor::new(authority, callers, Arc::new(Metrics::new(Readings::default)), &Limits::default());
+    let handler =
+        RpcDoor::new(authority, callers, Arc::new(Metrics::new(Readings::default)), Audit::off(), &Limits::default());
     runtime.spawn(door.serve("bench", handler, std::future::pending()));
     address
 }

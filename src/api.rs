@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{StatusCode, Version};
+use rederive_hsm::access_key_id::AccessKeyId;
+use tracing::Instrument as _;
 
+use crate::audit::{Audit, Event, UserIdentity};
 use crate::authority::{Accepted, Authority, Content, Holder, NotAccepted};
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
-use crate::iam::{Answer, ApiError, Caller, Parameters, Principal, Service, SignaturePlace, Signed, answer};
+use crate::iam::{Answer, ApiError, Caller, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer};
 use crate::registry::KeyRow;
 use crate::rpc::Metrics;
 use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedRequest};
@@ -22,6 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 /// The handler of the door for users.
 pub struct ApiDoor {
     authority: Arc<Authority>,
+    audit: Audit,
     metrics: Arc<Metrics>,
     body_timeout: Duration,
 }
@@ -30,15 +34,18 @@ pub struct ApiDoor {
 struct Whole {
     head: http::request::Parts,
     body: Bytes,
+    /// Where it came from.
+    address: String,
 }
 
 impl ApiDoor {
     /// Of its bounds on time, `limits` gives the one on bodies.
-    pub fn new(authority: Arc<Authority>, metrics: Arc<Metrics>, limits: &Limits) -> Self {
-        Self { authority, metrics, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
+    pub fn new(authority: Arc<Authority>, audit: Audit, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+        Self { authority, audit, metrics, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
     }
 
-    async fn serve(&self, request: Request, id: &RequestId) -> Answer {
+    async fn serve(&self, request: Request, context: &Context) -> Answer {
+        let id = &context.request_id;
         let (head, body) = request.into_parts();
         let body = match read_body(body, MAX_BODY, self.body_timeout).await {
             Ok(body) => body,
@@ -47,7 +54,8 @@ impl ApiDoor {
                 return refused.answer(Service::Iam, id.as_str());
             }
         };
-        self.verify_and_do(&Whole { head, body }, id).await
+        let address = context.peer.address.ip().to_string();
+        self.verify_and_do(&Whole { head, body, address }, id).await
     }
 
     async fn verify_and_do(&self, request: &Whole, id: &RequestId) -> Answer {
@@ -74,6 +82,14 @@ impl ApiDoor {
                 let outside = refusal.outside(Family::Query);
                 tracing::debug!(code = outside.code, message = outside.message, "refused");
                 self.metrics.verified("refuse", outside.code, took, false);
+                self.audit.refused(service.name(), outside.code, |at| {
+                    let claimed = SignedRequest::parse(&head).ok().map(|request| request.access_key_id().to_owned());
+                    let claimed = claimed.filter(|id| AccessKeyId::parse(id.as_bytes()).is_some());
+                    let event =
+                        Event::refused(UserIdentity::unknown(claimed.as_deref()), service.name(), outside.code, at);
+                    let event = event.from_client(request.address.clone(), request.user_agent(), "unknown");
+                    event.with_data("requestID", id.to_string())
+                });
                 ApiError::sender(outside.http_status, outside.code, outside.message).answer(service, id.as_str())
             }
             Err(NotAccepted::CannotDecide(trouble)) => {
@@ -95,16 +111,34 @@ impl ApiDoor {
             Ok(parameters) => parameters,
             Err(error) => return error.answer(service, id.as_str()),
         };
-        let (Holder::Row(key), Ok(registry)) = (accepted.holder(), self.authority.registry()) else {
+        let Holder::Row(key) = accepted.holder() else {
             return ApiError::unavailable("a verifier has no API").answer(service, id.as_str());
         };
         let caller = caller(request, accepted, key, id);
-        // Uses are written in batches; who asks for one wants to see the last.
-        if parameters.get("Action") == Some("GetAccessKeyLastUsed") {
-            self.authority.write_uses().await;
-        }
-        answer(registry, &*self.authority, service, &caller, &parameters, now).await
+        // In a task of its own: a client that goes away would else leave behind what is done and not recorded.
+        let call = carry_out(self.authority.clone(), self.audit.clone(), service, caller, parameters, now);
+        let done = tokio::spawn(call.in_current_span()).await;
+        done.unwrap_or_else(|error| ApiError::internal(error).answer(service, id.as_str()))
     }
+}
+
+async fn carry_out(
+    authority: Arc<Authority>,
+    audit: Audit,
+    service: Service,
+    caller: Caller,
+    parameters: Parameters,
+    now: i64,
+) -> Answer {
+    let registry = match authority.registry() {
+        Ok(registry) => registry,
+        Err(error) => return ApiError::unavailable(error).answer(service, &caller.request_id),
+    };
+    // Uses are written in batches; who asks for one wants to see the last.
+    if parameters.get("Action") == Some("GetAccessKeyLastUsed") {
+        authority.write_uses().await;
+    }
+    answer(registry, &*authority, &audit, service, &caller, &parameters, now).await
 }
 
 impl Whole {
@@ -115,6 +149,10 @@ impl Whole {
             (Version::HTTP_2, Some(target)) => target.to_string(),
             _ => uri.to_string(),
         }
+    }
+
+    fn user_agent(&self) -> Option<&str> {
+        self.head.headers.get(USER_AGENT)?.to_str().ok()
     }
 
     fn header_fields(&self) -> Vec<(&[u8], &[u8])> {
@@ -152,6 +190,11 @@ fn caller(request: &Whole, accepted: &Accepted<'_>, key: &KeyRow, id: &RequestId
             at: verified.date().unix(),
             hash: verified.signature_hash(),
         },
+        origin: Origin {
+            address: request.address.clone(),
+            user_agent: request.user_agent().map(str::to_owned),
+            region: verified.scope().region().to_owned(),
+        },
         request_id: id.to_string(),
     }
 }
@@ -161,7 +204,7 @@ impl Handler for ApiDoor {
     const STREAMS: u32 = 16;
 
     async fn handle(&self, request: Request, context: Context) -> Response {
-        let answer = self.serve(request, &context.request_id).await;
+        let answer = self.serve(request, &context).await;
         response(answer, &context)
     }
 

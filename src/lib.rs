@@ -4,6 +4,7 @@
 //! `secret = HMAC(master key, access key id)`, with the master key in a PKCS#11 HSM.
 
 pub mod api;
+pub mod audit;
 pub mod authority;
 pub mod config;
 pub mod explain;

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::api::ApiDoor;
+use crate::audit::{Audit, AuditError, Event};
 use crate::authority::Authority;
 use crate::config::{Config, Role};
 use crate::http::{BindError, Door, TlsError, server_config};
@@ -31,6 +32,9 @@ pub enum NodeError {
     /// A caller cannot be set up.
     #[error(transparent)]
     Caller(#[from] CallerError),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// Signals cannot be waited for.
     #[error("cannot wait for signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -44,6 +48,7 @@ pub struct Node {
     api: Option<(Door, ApiDoor)>,
     rpc: (Door, RpcDoor<Authority>),
     signals: Signals,
+    audit: Audit,
 }
 
 /// What an operator or an init system sends.
@@ -54,14 +59,16 @@ struct Signals {
 }
 
 impl Node {
-    /// Binds both doors; connections and signals wait until [`Node::run`].
+    /// Binds both doors and tells the audit log of the start; connections and signals wait until [`Node::run`].
     pub async fn bind(
         config: &Config,
         authority: Arc<Authority>,
         supervisor: JoinHandle<()>,
+        audit: Audit,
     ) -> Result<Self, NodeError> {
+        audit.record(Event::node("NodeStarted", config.role.name())).await?;
         let (api, rpc, limits) = (&config.api, &config.rpc, &config.limits);
-        let metrics = Arc::new(Metrics::new(readings(authority.clone())));
+        let metrics = Arc::new(Metrics::new(readings(authority.clone(), audit.clone())));
         let callers = Callers::new(config)?;
         let rpc_tls = tls(&rpc.tls_cert, &rpc.tls_key, &rpc.client_ca)?;
         let is_issuer = config.role != Role::Verifier;
@@ -69,10 +76,10 @@ impl Node {
             false => None,
             true => {
                 let door = Door::bind(api.listen, tls(&api.tls_cert, &api.tls_key, &None)?, limits).await?;
-                Some((door, ApiDoor::new(authority.clone(), metrics.clone(), limits)))
+                Some((door, ApiDoor::new(authority.clone(), audit.clone(), metrics.clone(), limits)))
             }
         };
-        let mut rpc_door = RpcDoor::new(authority.clone(), callers, metrics, limits);
+        let mut rpc_door = RpcDoor::new(authority.clone(), callers, metrics, audit.clone(), limits);
         if is_issuer {
             rpc_door = rpc_door.with_feed(authority.clone());
         }
@@ -81,6 +88,7 @@ impl Node {
             rpc: (Door::bind(rpc.listen, rpc_tls, limits).await?, rpc_door),
             authority,
             supervisor,
+            audit,
             signals: Signals {
                 terminate: signal(SignalKind::terminate())?,
                 interrupt: signal(SignalKind::interrupt())?,
@@ -106,7 +114,7 @@ impl Node {
 
     /// Serves until SIGTERM or SIGINT, then drains both doors, writes what is left to write, and lets the worker end.
     pub async fn run(self) {
-        let Self { authority, supervisor, api, rpc: (rpc, rpc_handler), signals } = self;
+        let Self { authority, supervisor, api, rpc: (rpc, rpc_handler), signals, audit } = self;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(obey(signals, authority.clone(), stop));
         let serve_api = async {
@@ -115,6 +123,9 @@ impl Node {
             }
         };
         tokio::join!(serve_api, rpc.serve("rpc", rpc_handler, told(stopped.clone())));
+        if let Err(error) = audit.close().await {
+            tracing::error!(%error, "the last events are not in the audit log");
+        }
         authority.write_uses().await;
         authority.hsm().stop().await;
         if tokio::time::timeout(WORKER_DRAIN, supervisor).await.is_err() {
@@ -163,7 +174,7 @@ fn url(door: &Door) -> String {
     format!("{}://{}", if door.is_tls() { "https" } else { "http" }, door.address())
 }
 
-fn readings(authority: Arc<Authority>) -> impl Fn() -> Readings + Send + Sync + 'static {
+fn readings(authority: Arc<Authority>, audit: Audit) -> impl Fn() -> Readings + Send + Sync + 'static {
     move || {
         let counts = authority.hsm().counts();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -179,6 +190,7 @@ fn readings(authority: Arc<Authority>) -> impl Fn() -> Readings + Send + Sync + 
             hsm_worker_starts: count(&counts.starts),
             deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),
             clock_trusted: now.is_ok(),
+            audit: audit.failures(),
         }
     }
 }

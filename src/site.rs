@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::{Audit, AuditError};
 use crate::authority::{Authority, Policy, prepare};
-use crate::config::{Config, Role, Token};
+use crate::config::{AuditSink, Config, Role, Token};
 use crate::follower::Follower;
 use crate::registry::{Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
@@ -159,13 +160,21 @@ impl Site {
         Ok((authority, supervisor))
     }
 
+    /// The audit log, open for writing.
+    pub fn audit(&self) -> Result<Audit, AuditError> {
+        if self.config.audit.sink_of(self.config.role) == AuditSink::File && self.config.audit.file.is_none() {
+            std::fs::create_dir_all(&self.config.state_dir).ok();
+        }
+        Audit::open(&self.config)
+    }
+
     /// A node of it with its doors bound.
     pub async fn node(&self) -> Result<Node, Failure> {
         let (authority, supervisor) = match self.config.role {
             Role::All | Role::Issuer => self.authority().await?,
             Role::Verifier => self.verifier().await?,
         };
-        Ok(Node::bind(&self.config, authority, supervisor).await?)
+        Ok(Node::bind(&self.config, authority, supervisor, self.audit()?).await?)
     }
 
     fn worker_environment(&self) -> Result<Vec<(String, String)>, Failure> {

@@ -1,14 +1,17 @@
 //! `rederive account`: accounts are made by an operator, never by a tenant.
 
 use clap::{Args, Subcommand};
-use rederive::registry::Registry;
+use rederive::audit::Event;
+use rederive::authority::RootKey;
+use rederive::registry::{KeyStatus, Owner, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
 use rederive_hsm::client::Status;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::config_file::ConfigFile;
-use super::{Failure, block_on, now, output};
+use super::{Failure, block_on, can_be_recorded, now, output, record};
 
 #[derive(Args)]
 pub struct Account {
@@ -71,6 +74,7 @@ fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Fail
     block_on(async {
         let (authority, supervisor) = site.authority().await?;
         check_account(authority.registry()?, account, which).await?;
+        can_be_recorded(site)?;
         match authority.hsm().settled().await {
             Status::Ready => {}
             Status::Down(reason) | Status::Latched(reason) => return Err(reason.into()),
@@ -80,6 +84,7 @@ fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Fail
             Which::First => authority.new_account(account, now()).await?,
             Which::Further => authority.new_root_key(account, now()).await?,
         };
+        record_root_key(site, authority.registry()?, account, which, &root).await?;
         let text = Zeroizing::new(format!(
             "account            {account}\naccess key id      {}\nsecret access key  {}\n",
             root.id,
@@ -90,6 +95,30 @@ fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Fail
         supervisor.await?;
         Ok(())
     })
+}
+
+/// A key that is not recorded is deleted before anybody has seen its secret.
+async fn record_root_key(
+    site: &Site,
+    registry: &Registry,
+    account: Number,
+    which: Which,
+    root: &RootKey,
+) -> Result<(), Failure> {
+    let name = match which {
+        Which::First => "CreateAccount",
+        Which::Further => "CreateRootKey",
+    };
+    let event = Event::command(name, now())
+        .about(account, None)
+        .with_parameters(json!({ "accountId": account.to_string() }))
+        .with_response(json!({ "accessKey": { "accessKeyId": root.id.as_str(), "status": "Active" } }));
+    if let Err(failure) = record(site, event).await {
+        let owner = Owner { account, user_id: None };
+        registry.set_key_status(&root.id, &owner, KeyStatus::Deleted, now()).await?;
+        return Err(format!("the new root key was deleted again, for it could not be recorded: {failure}").into());
+    }
+    Ok(())
 }
 
 /// Says what to do where the registry would only say no.

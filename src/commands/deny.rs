@@ -1,12 +1,14 @@
 //! `rederive deny`: what an operator refuses, whatever its owner has set.
 
 use clap::{Args, Subcommand};
+use rederive::audit::Event;
 use rederive::registry::{Registry, Subject};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{AccessKeyId, Account};
+use serde_json::json;
 
 use super::config_file::ConfigFile;
-use super::{Failure, block_on, now, output};
+use super::{Failure, block_on, can_be_recorded, now, output, record};
 
 #[derive(Args)]
 pub struct Deny {
@@ -85,15 +87,32 @@ impl How {
         find: impl AsyncFnOnce(&Registry) -> Result<Subject, Failure>,
     ) -> Result<(), Failure> {
         let site = self.config.load()?;
-        let (done, told) = block_on(async {
+        let (done, subject, told) = block_on(async {
             let (registry, _) = site.open_registry().await?;
             let subject = find(&registry).await?;
-            Ok(match self.lift {
-                true => (registry.lift(&subject, now()).await?, ["lifted", "was not denied"]),
+            let (done, told) = match self.lift {
+                true => {
+                    can_be_recorded(&site)?;
+                    (registry.lift(&subject, now()).await?, ["lifted", "was not denied"])
+                }
                 false => (registry.deny(&subject, now()).await?, ["denied", "is denied already"]),
-            })
+            };
+            Ok((done, named(&subject), told))
         })?;
+        // What takes away is never held up by the log.
+        let name = if self.lift { "LiftDenial" } else { "Deny" };
+        let event = Event::command(name, now()).with_parameters(json!({ "subject": subject, "changed": done }));
+        block_on(record(&site, event))?;
         Ok(output::line(&format!("{what} {}", told[usize::from(!done)]))?)
+    }
+}
+
+/// As `deny list` shows it.
+fn named(subject: &Subject) -> String {
+    match subject {
+        Subject::Key(id) => format!("key:{id}"),
+        Subject::User(_, user_id) => format!("user:{user_id}"),
+        Subject::Account(account) => format!("account:{account}"),
     }
 }
 

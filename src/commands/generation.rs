@@ -3,15 +3,17 @@
 use std::fs::File;
 
 use clap::{Args, Subcommand, ValueEnum};
+use rederive::audit::Event;
 use rederive::registry::{GenerationRow, GenerationState, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::Generation as Number;
 use rederive_hsm::config::KeyClass;
 use rederive_hsm::pkcs11::hex;
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
+use serde_json::json;
 
 use super::config_file::ConfigFile;
-use super::{Failure, block_on, feed, now, output};
+use super::{Failure, block_on, can_be_recorded, feed, now, output, record};
 
 #[derive(Args)]
 pub struct Generation {
@@ -66,7 +68,10 @@ impl Generation {
 fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
     let row = block_on(async {
         let (registry, _) = site.open_registry().await?;
-        make(site, &registry, class).await
+        can_be_recorded(site)?;
+        let row = make(site, &registry, class).await?;
+        record(site, event(&row)).await?;
+        Ok(row)
     })?;
     output::line(&describe(&row))?;
     if class == KeyClass::Strict {
@@ -75,6 +80,14 @@ fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+fn event(row: &GenerationRow) -> Event {
+    Event::command("CreateGeneration", now()).with_response(json!({ "generation": {
+        "number": row.number.number(),
+        "class": row.class.name(),
+        "checkValue": &hex(&row.check_value)[..16],
+    }}))
 }
 
 /// Makes the next generation: the key on the token first, then its row.

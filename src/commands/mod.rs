@@ -1,6 +1,7 @@
 //! The commands, one file each. They wire; what they wire lives in the library.
 
 mod account;
+mod audit;
 mod backup;
 mod config_file;
 mod deny;
@@ -18,7 +19,8 @@ mod worker;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use rederive::site::Failure;
+use rederive::audit::Event;
+use rederive::site::{Failure, Site};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A derived-secret authority: issues AWS-style access keys and verifies AWS-signed requests, and stores no secret.
@@ -45,6 +47,8 @@ enum Command {
     Deny(deny::Deny),
     /// The deny feed that verifiers follow
     Feed(feed::Feed),
+    /// Check the audit log
+    Audit(audit::Audit),
     /// Say why a signed request is accepted or refused, offline
     Explain(explain::Explain),
     /// Check module, token, PIN, key attributes, check values, registry and clock
@@ -66,6 +70,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Deny(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Feed(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Audit(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),
@@ -85,6 +90,17 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
         tracing::warn!(%error, "cannot raise the number of open files");
     }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Writes what an operator did to the audit log of a node, which may run meanwhile.
+async fn record(site: &Site, event: Event) -> Result<(), Failure> {
+    let recorded = site.audit()?.record(event).await;
+    recorded.map_err(|error| format!("it is done, and not recorded: {error}").into())
+}
+
+/// Refuses to begin what could not be recorded.
+fn can_be_recorded(site: &Site) -> Result<(), Failure> {
+    Ok(site.audit().map(drop)?)
 }
 
 /// Seconds since 1970, for rows that a command writes.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Anyone, Caller, Config, ConfigError, Issuer, Limits, Role, Token, UnknownKeys};
+use super::{Anyone, AuditSink, Caller, Config, ConfigError, Issuer, Limits, Role, Token, UnknownKeys};
 
 type Outcome = Result<(), ConfigError>;
 
@@ -21,11 +21,25 @@ pub(super) fn check(config: &Config) -> Outcome {
     })?;
     callers(config)?;
     role(config)?;
+    audit(config)?;
     limits(&config.limits)
 }
 
 fn ensure(holds: bool, at: impl Into<String>, problem: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(ConfigError::Check { at: at.into(), problem: problem() }) }
+}
+
+fn audit(config: &Config) -> Outcome {
+    let (audit, sink) = (&config.audit, config.audit.sink_of(config.role));
+    ensure(audit.file.is_none() || sink == AuditSink::File, "[audit] file", || {
+        "is for sink = \"file\": take it out, or choose that sink".into()
+    })?;
+    ensure(audit.syslog_socket.is_none() || sink == AuditSink::Syslog, "[audit] syslog_socket", || {
+        "is for sink = \"syslog\": take it out, or choose that sink".into()
+    })?;
+    ensure(audit.checkpoint_every > 0 && audit.checkpoint_s > 0, "[audit] checkpoint_every, checkpoint_s", || {
+        "0 would write nothing but checkpoints: take 1 or more".into()
+    })
 }
 
 fn api(config: &Config) -> Outcome {

@@ -43,6 +43,8 @@ pub struct Config {
     pub caller: Vec<Caller>,
     /// Bounds on connections and time.
     pub limits: Limits,
+    /// The audit log.
+    pub audit: Audit,
     /// What is written to standard error.
     pub log: Log,
 }
@@ -58,6 +60,17 @@ pub enum Role {
     Issuer,
     /// Verifies, without a registry, by the deny feed of issuers.
     Verifier,
+}
+
+impl Role {
+    /// Its word in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Issuer => "issuer",
+            Self::Verifier => "verifier",
+        }
+    }
 }
 
 /// `[feed]`: the deny feed, as a verifier follows it.
@@ -253,6 +266,36 @@ pub struct Limits {
     pub drain_ms: u64,
 }
 
+/// `[audit]`: who did what, for auditors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Where it goes; `None` is the file for issuers and nowhere for verifiers, which keep nothing on disk but their copy.
+    pub sink: Option<AuditSink>,
+    /// The file; `None` for `audit.log` in the state directory.
+    pub file: Option<PathBuf>,
+    /// The socket of syslog; `None` for the usual ones.
+    pub syslog_socket: Option<PathBuf>,
+    /// Entries after which a checkpoint is written.
+    pub checkpoint_every: u32,
+    /// Seconds after which one is written, if there are entries.
+    pub checkpoint_s: u32,
+}
+
+/// `[audit] sink`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditSink {
+    /// A file that only ever grows.
+    File,
+    /// Standard output.
+    Stdout,
+    /// The local syslog, or journald.
+    Syslog,
+    /// Nowhere.
+    Off,
+}
+
 /// `[log]`: what is written to standard error.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -355,6 +398,17 @@ impl Config {
     }
 }
 
+impl Audit {
+    /// Where it goes, for a node of that role.
+    pub fn sink_of(&self, role: Role) -> AuditSink {
+        match (self.sink, role) {
+            (Some(sink), _) => sink,
+            (None, Role::All | Role::Issuer) => AuditSink::File,
+            (None, Role::Verifier) => AuditSink::Off,
+        }
+    }
+}
+
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
@@ -400,6 +454,12 @@ impl Default for IssuingPrefixes {
 impl Default for Verify {
     fn default() -> Self {
         Self { services: Names::Any, regions: Names::Any, unknown_keys: UnknownKeys::Refuse }
+    }
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { sink: None, file: None, syslog_socket: None, checkpoint_every: 1000, checkpoint_s: 3600 }
     }
 }
 

@@ -5,10 +5,11 @@ use http::Method;
 use rederive_hsm::access_key_id::AccessKeyId;
 use rederive_hsm::secret::SecretAccessKey;
 use serde::Serialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::authorize::Subject;
-use super::call::Call;
+use super::call::{Call, Effect};
 use super::caller::{Principal, SignaturePlace};
 use super::constraint::{ACCESS_KEY_ID, Check, MARKER, USER_NAME};
 use super::error::{ApiError, no_such_key};
@@ -31,6 +32,14 @@ pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
     let signature = fresh_signature(call)?;
     let owner = owner(call, name).await?;
     let issued = call.office.issue_key(&owner, call.caller.access_key_id, signature, call.now).await?;
+    let row = &issued.row;
+    let elements = json!({ "accessKey": {
+        "userName": user_name(row),
+        "accessKeyId": row.id.as_str(),
+        "status": word(row.status),
+        "createDate": timestamp(row.created_at),
+    }});
+    call.tell_all(Effect { elements, issued: Some((row.id, row.owner())) });
     Ok(reply_with_secret(call, &issued))
 }
 

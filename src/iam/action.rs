@@ -105,6 +105,16 @@ impl Action {
         }
     }
 
+    /// Whether it takes rights away and gives none: it is done even while it cannot be recorded, for nothing may keep an owner from
+    /// switching off a stolen key.
+    pub fn only_takes_away(self, parameters: &Parameters) -> bool {
+        match self {
+            Self::DeleteUser | Self::DeleteAccessKey => true,
+            Self::UpdateAccessKey => parameters.get("Status") == Some("Inactive"),
+            _ => false,
+        }
+    }
+
     /// Whether its answer holds a secret.
     pub fn gives_secret(self) -> bool {
         self == Self::CreateAccessKey

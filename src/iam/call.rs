@@ -1,9 +1,12 @@
 //! One call: from its parameters to the answer.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
+use rederive_hsm::access_key_id::AccessKeyId;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::action::{Action, Service};
 use super::authorize::{Subject, authorize};
@@ -11,8 +14,9 @@ use super::caller::{Caller, SignaturePlace};
 use super::error::ApiError;
 use super::office::KeyOffice;
 use super::parameters::Parameters;
-use super::{access_keys, sts, users, xml};
-use crate::registry::Registry;
+use super::{access_keys, record, sts, users, xml};
+use crate::audit::Audit;
+use crate::registry::{KeyStatus, Owner, Registry};
 
 /// What to send: `text/xml`, with the request id in the header `x-amzn-RequestId`.
 pub struct Answer {
@@ -32,23 +36,68 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// Does what an authenticated caller asks of a service. `now` is in unix seconds.
+/// Does what an authenticated caller asks of a service, and records it. `now` is in unix seconds.
+///
+/// Once begun it should run to its end: what was done before it is dropped stands in no audit log.
 pub async fn answer<O: KeyOffice>(
     registry: &Registry,
     office: &O,
+    audit: &Audit,
     service: Service,
     caller: &Caller,
     parameters: &Parameters,
     now: i64,
 ) -> Answer {
-    let done = async {
-        let action = Action::of(service, parameters)?;
-        not_by_url(action, caller)?;
-        let registry = &registry.on_behalf_of(caller.access_key_id);
-        let body = dispatch(&Call { registry, office, caller, parameters, action, now }).await?;
-        Ok(Answer { status: 200, body, holds_secret: action.gives_secret() })
+    let done = match Action::of(service, parameters) {
+        Ok(action) => {
+            let registry = &registry.on_behalf_of(caller.access_key_id);
+            let call = Call { registry, office, caller, parameters, action, now, effect: OnceLock::new() };
+            let done = do_and_record(&call, audit).await;
+            done.map(|body| Answer { status: 200, body, holds_secret: action.gives_secret() })
+        }
+        Err(error) => {
+            audit.note(record::event(service, None, caller, parameters, Err(&error), now));
+            Err(error)
+        }
     };
-    done.await.unwrap_or_else(|error: ApiError| error.answer(service, &caller.request_id))
+    done.unwrap_or_else(|error: ApiError| error.answer(service, &caller.request_id))
+}
+
+/// What gives anybody something is done only while it can be recorded, and answered once it is. What only takes away is done anyway.
+async fn do_and_record<O: KeyOffice>(call: &Call<'_, O>, audit: &Audit) -> Result<Bytes, ApiError> {
+    let is_done_anyway = !call.action.changes() || call.action.only_takes_away(call.parameters);
+    if !is_done_anyway {
+        audit.check().await.map_err(ApiError::unavailable)?;
+    }
+    let done = async {
+        not_by_url(call.action, call.caller)?;
+        dispatch(call).await
+    };
+    let done = done.await;
+    let effect = call.effect.get();
+    let outcome = done.as_ref().map(|_| effect.map_or(&Value::Null, |effect| &effect.elements));
+    let event =
+        record::event(call.action.service(), Some(call.action), call.caller, call.parameters, outcome, call.now);
+    if done.is_err() || !call.action.changes() {
+        audit.note(event);
+        return done;
+    }
+    match audit.record(event).await {
+        Err(error) if !is_done_anyway => {
+            take_back(call).await;
+            Err(ApiError::unavailable(error))
+        }
+        _ => done,
+    }
+}
+
+/// A key that is not recorded is deleted before anybody has seen its secret.
+async fn take_back<O: KeyOffice>(call: &Call<'_, O>) {
+    let Some(Effect { issued: Some((id, owner)), .. }) = call.effect.get() else { return };
+    let deleted = call.office.set_status(id, owner, KeyStatus::Deleted, call.caller.access_key_id, call.now).await;
+    if let Err(error) = deleted {
+        tracing::error!(access_key_id = %id, %error, "a key that was not recorded, and that nobody has seen, is still there");
+    }
 }
 
 /// Nothing is changed by a presigned URL: it lies about in logs and histories, and is good for days.
@@ -78,11 +127,31 @@ pub(super) struct Call<'a, O> {
     pub parameters: &'a Parameters,
     pub action: Action,
     pub now: i64,
+    /// What came of it, once something has.
+    pub effect: OnceLock<Effect>,
+}
+
+/// What an action has brought about.
+pub(super) struct Effect {
+    /// For the audit log, as CloudTrail names it.
+    pub elements: Value,
+    /// The key that was issued, and whose it is.
+    pub issued: Option<(AccessKeyId, Owner)>,
 }
 
 impl<O> Call<'_, O> {
     pub fn authorize(&self, subject: &Subject<'_>) -> Result<(), ApiError> {
         authorize(self.caller, self.action, subject)
+    }
+
+    /// Says what came of it, for the audit log.
+    pub fn tell(&self, elements: Value) {
+        self.tell_all(Effect { elements, issued: None });
+    }
+
+    pub fn tell_all(&self, effect: Effect) {
+        // Each action brings about one thing.
+        let _ = self.effect.set(effect);
     }
 
     pub fn reply<R: Serialize>(&self, result: &R) -> Bytes {

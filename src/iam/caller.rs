@@ -16,6 +16,8 @@ pub struct Caller {
     pub principal: Principal,
     /// How the request was signed.
     pub signed: Signed,
+    /// Where the request came from.
+    pub origin: Origin,
     /// The request's id, for the answer and the log.
     pub request_id: String,
 }
@@ -27,6 +29,17 @@ pub enum Principal {
     Root,
     /// A user of the account.
     User(KeyUser),
+}
+
+/// Where a request came from, for the audit log.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The IP address of the connection.
+    pub address: String,
+    /// The header `User-Agent`.
+    pub user_agent: Option<String>,
+    /// The region in the credential scope.
+    pub region: String,
 }
 
 /// What matters of a request's signature after it was verified.

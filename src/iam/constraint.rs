@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::error::{ApiError, excerpt};
 use super::parameters::Parameters;
+use super::record::small_first as member;
 use crate::registry::Tag;
 
 /// What a text must look like.
@@ -160,12 +161,6 @@ impl<'a> Check<'a> {
 /// In one spelling only, so that no two parameters mean one tag.
 fn tag_number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number: &u32| *number > 0 && number.to_string() == text)
-}
-
-/// `UserName` to `userName`.
-fn member(name: &str) -> String {
-    let (first, rest) = name.split_at(1);
-    first.to_ascii_lowercase() + rest
 }
 
 fn is_word(text: &str) -> bool {

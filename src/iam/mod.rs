@@ -14,13 +14,14 @@ mod error;
 mod marker;
 mod office;
 mod parameters;
+mod record;
 mod sts;
 mod users;
 mod xml;
 
 pub use action::Service;
 pub use call::{Answer, answer};
-pub use caller::{Caller, Principal, SignaturePlace, Signed};
+pub use caller::{Caller, Origin, Principal, SignaturePlace, Signed};
 pub use error::ApiError;
 pub use office::KeyOffice;
 pub use parameters::Parameters;

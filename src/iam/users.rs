@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::json;
 
 use super::authorize::Subject;
 use super::call::Call;
@@ -25,6 +26,13 @@ pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
     refuse_boundary(call)?;
     refuse_twins(&tags)?;
     let row = insert(call, name, path, tags).await?;
+    call.tell(json!({ "user": {
+        "path": row.path,
+        "userName": row.name,
+        "userId": row.user_id.as_str(),
+        "arn": row.arn(),
+        "createDate": timestamp(row.created_at),
+    }}));
     Ok(call.reply(&UserResult { user: UserElement::with_tags(&row) }))
 }
 

@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Decision, Grants, Metrics, Verifier, VerifyCall};
+use crate::audit::{Audit, Event, UserIdentity};
 use crate::http::RequestId;
+use crate::sigv4::{RequestHead, SignedRequest};
 
 /// The authority, and who counts what it decides.
 pub(super) struct Decider<A> {
     pub authority: Arc<A>,
     pub metrics: Arc<Metrics>,
+    pub audit: Audit,
 }
 
 impl<A: Verifier> Decider<A> {
     pub async fn decide(&self, call: VerifyCall<'_>, caller: &Grants, id: &RequestId) -> Decision {
         let start = Instant::now();
+        let (head, service) = (call.head.clone(), call.expect_service);
         let decision = self.authority.verify(call, caller, id).await;
         let (kind, code) = match &decision {
             Decision::Accept(_) => ("accept", ""),
@@ -24,7 +28,20 @@ impl<A: Verifier> Decider<A> {
         };
         let waited_for_hsm = matches!(&decision, Decision::Accept(accepted) if accepted.waited_for_hsm);
         self.metrics.verified(kind, code, start.elapsed(), waited_for_hsm);
+        if let Decision::Refuse(refused) = &decision {
+            let claimed = || claimed_id(&head);
+            self.audit.refused(service, &refused.code, |at| {
+                let event = Event::refused(UserIdentity::unknown(claimed().as_deref()), service, &refused.code, at);
+                event.with_data("caller", caller.caller.to_string()).with_data("requestID", id.to_string())
+            });
+        }
         tracing::debug!(caller = %caller.caller, decision = kind, code, "decided");
         decision
     }
+}
+
+/// The access key id that a request claims, if it has the form of one.
+fn claimed_id(head: &RequestHead<'_>) -> Option<String> {
+    let id = SignedRequest::parse(head).ok()?.access_key_id().to_owned();
+    rederive_hsm::access_key_id::AccessKeyId::parse(id.as_bytes()).map(|id| id.to_string())
 }

@@ -16,6 +16,7 @@ use super::json::{Call, MAX_CALL};
 use super::v1::deny_feed_server::DenyFeedServer;
 use super::v1::verifier_server::VerifierServer;
 use super::{Callers, Grants, Metrics, Readiness, Verifier, answer, metrics};
+use crate::audit::Audit;
 use crate::authority::Authority;
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, isolated, read_body};
@@ -36,8 +37,8 @@ pub struct RpcDoor<A> {
 
 impl<A: Verifier + Readiness> RpcDoor<A> {
     /// Of its bounds on time, `limits` gives the one on bodies.
-    pub fn new(authority: Arc<A>, callers: Callers, metrics: Arc<Metrics>, limits: &Limits) -> Self {
-        let decider = Arc::new(Decider { authority, metrics });
+    pub fn new(authority: Arc<A>, callers: Callers, metrics: Arc<Metrics>, audit: Audit, limits: &Limits) -> Self {
+        let decider = Arc::new(Decider { authority, metrics, audit });
         let grpc = TowerToHyperService::new(Grpc::server(decider.clone()));
         Self { decider, callers, grpc, feed: None, body_timeout: Duration::from_millis(limits.body_timeout_ms) }
     }

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::audit::Failures;
+
 /// The media type of [`Metrics::render`].
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -41,6 +43,8 @@ pub struct Readings {
     pub deny_list_age: i64,
     /// Whether the clock is trusted.
     pub clock_trusted: bool,
+    /// What the audit log could not take.
+    pub audit: Failures,
 }
 
 /// What a node counts.
@@ -109,7 +113,13 @@ impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
         age.encode(encoder.encode_descriptor("deny_list_age_seconds", help, None, MetricType::Gauge)?)?;
         let help = "1 while the clock is trusted, 0 after a jump";
         let trusted = ConstGauge::new(i64::from(readings.clock_trusted));
-        trusted.encode(encoder.encode_descriptor("clock_trusted", help, None, MetricType::Gauge)?)
+        trusted.encode(encoder.encode_descriptor("clock_trusted", help, None, MetricType::Gauge)?)?;
+        let help = "Events that the audit log could not take";
+        let lost = ConstCounter::new(readings.audit.lost);
+        lost.encode(encoder.encode_descriptor("audit_events_lost", help, None, MetricType::Counter)?)?;
+        let help = "1 while the audit log cannot be written";
+        let failing = ConstGauge::new(i64::from(readings.audit.failing));
+        failing.encode(encoder.encode_descriptor("audit_failing", help, None, MetricType::Gauge)?)
     }
 }
 

@@ -186,7 +186,8 @@ pub async fn rpc(config: &Config) -> (Served, Arc<MadeUp>) {
     let metrics =
         Metrics::new(|| Readings { hsm_requests: vec![("signing_key", 7), ("check", 2)], ..Readings::default() });
     let callers = Callers::new(config).unwrap_or_else(|error| panic!("{error}"));
-    let door = RpcDoor::new(authority.clone(), callers, Arc::new(metrics), &config.limits);
+    let door =
+        RpcDoor::new(authority.clone(), callers, Arc::new(metrics), rederive::audit::Audit::off(), &config.limits);
     (Served::start(config, door).await, authority)
 }
 

@@ -204,7 +204,7 @@ async fn parameters_give_codes() {
 
 async fn ask(place: &Place, caller: &Caller, service: Service, form: &str) -> (u16, Option<String>) {
     let parameters = Parameters::parse(&Method::POST, None, form.as_bytes()).expect("a form");
-    let answer = answer(&place.registry, &place.office, service, caller, &parameters, super::NOW).await;
+    let answer = answer(&place.registry, &place.office, &place.audit, service, caller, &parameters, super::NOW).await;
     (answer.status, element(&answer, "Code").map(str::to_owned))
 }
 

@@ -1,12 +1,19 @@
 //! The IAM and STS query APIs through their public entry: parameters in, XML out, a real registry behind.
 
+mod audit;
 mod cases;
+#[path = "../common/mod.rs"]
+mod common;
+mod public_door;
 mod secrets;
 mod shapes;
 
 use http::Method;
+use rederive::audit::Audit;
 use rederive::authority::{IssueError, Issued};
-use rederive::iam::{Answer, Caller, KeyOffice, Parameters, Principal, Service, SignaturePlace, Signed, answer};
+use rederive::iam::{
+    Answer, Caller, KeyOffice, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer,
+};
 use rederive::registry::{
     GenerationRow, GenerationState, KeyStatus, KeyUser, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
     UsedSignature, UserId,
@@ -25,7 +32,8 @@ const BOB: &str = "AIDABOBBOBBOBBOBBOB22";
 struct Place {
     registry: Registry,
     office: Office,
-    _folder: tempfile::TempDir,
+    audit: Audit,
+    folder: tempfile::TempDir,
 }
 
 /// Stands in for the authority: real rows, ids by counting, one known secret, no HSM.
@@ -75,7 +83,8 @@ impl Place {
         let place = Self {
             office: Office { registry: registry.clone(), next: 100.into(), broken: None },
             registry,
-            _folder: folder,
+            audit: Audit::off(),
+            folder,
         };
         place.key(1, None).await;
         place.user(ALICE, "alice", "/eng/", vec![]).await;
@@ -110,7 +119,9 @@ impl Place {
         let form = format!("{form}&Version={}", service.version());
         let (query, body) = if method == Method::GET { (Some(form.as_str()), "") } else { (None, form.as_str()) };
         match Parameters::parse(&method, query, body.as_bytes()) {
-            Ok(parameters) => answer(&self.registry, &self.office, service, caller, &parameters, NOW).await,
+            Ok(parameters) => {
+                answer(&self.registry, &self.office, &self.audit, service, caller, &parameters, NOW).await
+            }
             Err(error) => error.answer(service, &caller.request_id),
         }
     }
@@ -137,7 +148,8 @@ fn alice() -> Caller {
 
 fn caller(serial: u32, principal: Principal) -> Caller {
     let signed = Signed { place: SignaturePlace::Header, method: Method::POST, at: NOW, hash: [serial as u8; 32] };
-    Caller { account: account(), access_key_id: id(serial), principal, signed, request_id: "request-1".into() }
+    let origin = Origin { address: "192.0.2.1".into(), user_agent: Some("aws-cli/1".into()), region: "eu-1".into() };
+    Caller { account: account(), access_key_id: id(serial), principal, signed, origin, request_id: "request-1".into() }
 }
 
 fn account() -> Account {

@@ -1,0 +1,178 @@
+//! Over the public door, with stock clients, against a running `rederive dev`.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::common::{self, Dev, REDERIVE, sign};
+
+fn audit_log(dev: &Dev) -> String {
+    std::fs::read_to_string(dev.state.join("audit.log")).expect("a log")
+}
+
+fn events(dev: &Dev) -> Vec<Value> {
+    audit_log(dev).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The newest event of that name.
+fn event(dev: &Dev, name: &str) -> Value {
+    let newest = events(dev).into_iter().rev().find(|event| event["eventName"] == name);
+    newest.unwrap_or_else(|| panic!("no {name} in {}", audit_log(dev)))
+}
+
+fn rederive(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(REDERIVE).args(arguments).output().expect("rederive runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+fn verify(dev: &Dev) -> (bool, String) {
+    rederive(&["audit", "verify", dev.state.join("audit.log").to_str().expect("a path")])
+}
+
+/// What clients and operators do is in the log, refusals too, and nothing that opens a door: secrets, signatures, presigned queries.
+#[test]
+fn the_audit_log_of_a_node() {
+    let mut dev = Dev::start();
+    let (root, alice) = (dev.ready.root.clone(), dev.user("alice"));
+    let id = &alice.access_key_id;
+    dev.aws_json(&root, &format!("iam update-access-key --user-name alice --access-key-id {id} --status Inactive"));
+    dev.aws_json(&root, &format!("iam update-access-key --user-name alice --access-key-id {id} --status Active"));
+    dev.aws_refused(&alice, "iam list-users", "AccessDenied");
+    let wrong = common::Pair { secret_access_key: "wrong".repeat(8), ..alice.clone() };
+    dev.aws_refused(&wrong, "sts get-caller-identity", "SignatureDoesNotMatch");
+    for _ in 0..20 {
+        let call = sign::s3_get(&wrong, "local", "h", "/b/k").call();
+        assert_eq!(dev.verify(&call).1["decision"], "refuse");
+    }
+    let script = "import boto3, urllib.request\n\
+                  url = boto3.client('sts').generate_presigned_url('get_caller_identity', HttpMethod='GET')\n\
+                  urllib.request.urlopen(url).read()\n\
+                  print(url)";
+    let presigned = dev.client("python3", &alice).args(["-c", script]).output().expect("python3 runs");
+    let presigned = String::from_utf8_lossy(&presigned.stdout).into_owned();
+
+    let config = dev.state.join("rederive.toml");
+    let config = config.to_str().expect("a path");
+    let (done, printed) = rederive(&["account", "create", "--number", "000000000042", "--config", config]);
+    assert!(done, "{printed}");
+    for denied in
+        [["deny", "key", id, "--config", config].as_slice(), &["deny", "key", id, "--lift", "--config", config]]
+    {
+        assert!(rederive(denied).0);
+    }
+
+    let created = event(&dev, "CreateAccessKey");
+    assert_eq!(created["responseElements"]["accessKey"]["accessKeyId"], id.as_str());
+    assert_eq!(
+        (&created["awsRegion"], &created["sourceIPAddress"]),
+        (&dev.ready.region.as_str().into(), &"127.0.0.1".into())
+    );
+    assert!(created["userAgent"].as_str().is_some_and(|agent| agent.contains("aws-cli")), "{created}");
+    assert_eq!(event(&dev, "UpdateAccessKey")["requestParameters"]["status"], "Active");
+    assert_eq!(event(&dev, "ListUsers")["errorCode"], "AccessDenied");
+    let account = event(&dev, "CreateAccount");
+    assert_eq!(
+        (&account["userIdentity"]["type"], &account["recipientAccountId"]),
+        (&"Operator".into(), &"000000000042".into())
+    );
+    assert_eq!(event(&dev, "Deny")["requestParameters"]["subject"], format!("key:{id}"));
+    assert_eq!(event(&dev, "LiftDenial")["requestParameters"]["changed"], true);
+    let refused = |source: &str| {
+        let of = |event: &&Value| event["eventName"] == "VerifyRequest" && event["eventSource"] == source;
+        events(&dev).iter().filter(of).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(refused("sts.amazonaws.com")[0]["errorCode"], "SignatureDoesNotMatch");
+    assert_eq!(refused("sts.amazonaws.com")[0]["userIdentity"]["accessKeyId"], id.as_str());
+    assert_eq!(refused("s3.amazonaws.com").len(), 5, "and the rest is counted");
+
+    // Nothing in it opens a door. The same searches find what they are to find where it stands.
+    let of_account = printed.split_whitespace().last().expect("a secret");
+    let signature = presigned.split("Signature=").nth(1).and_then(|rest| rest.get(..64)).expect("a signature");
+    let doors = format!("{presigned} {} {} {printed} SecretAccessKey", alice.secret_access_key, root.secret_access_key);
+    let (log, told) = (audit_log(&dev), event(&dev, "GetCallerIdentity"));
+    assert_eq!(told["userIdentity"]["userName"], "alice", "the presigned call is told");
+    for word in [
+        &alice.secret_access_key,
+        &root.secret_access_key,
+        of_account,
+        signature,
+        "X-Amz-",
+        "Signature=",
+        "SecretAccessKey",
+    ] {
+        assert!(doors.contains(word), "the control: {word}");
+        assert!(!log.contains(word), "{word} in {log}");
+    }
+
+    // It survives kill -9, and says where it was edited.
+    assert!(verify(&dev).0, "{}", verify(&dev).1);
+    common::kill(dev.process.id(), "KILL");
+    dev.process.wait().expect("it ends");
+    let whole = audit_log(&dev);
+    std::fs::write(dev.state.join("audit.log"), &whole[..whole.len() - 30]).expect("writable");
+    let (sound, said) = verify(&dev);
+    assert!(!sound && said.contains("torn") && said.contains("Start rederive"), "{said}");
+    let again = Dev::start_in(&dev.state);
+    event(&again, "AuditLogRecovered");
+    assert!(verify(&again).0 && verify(&again).1.contains("1 torn"), "{}", verify(&again).1);
+    drop(again);
+    let (sound, said) = verify(&dev);
+    assert!(sound, "{said}");
+    // The last checkpoint stands in the ordinary log.
+    let log = std::fs::read_to_string(dev.state.join("log")).expect("a log");
+    let checkpoint = log.rsplit("checkpoint=").next().and_then(|rest| rest.split_whitespace().next()).expect("one");
+    let path = dev.state.join("audit.log");
+    let against = ["audit", "verify", path.to_str().expect("a path"), "--checkpoint", checkpoint];
+    assert!(rederive(&against).0, "{checkpoint}");
+    let shorter = audit_log(&dev).lines().take(4).map(|line| line.to_owned() + "\n").collect::<String>();
+    std::fs::write(&path, shorter).expect("writable");
+    assert!(verify(&dev).0 && rederive(&against).1.contains("its end was cut off"), "{}", rederive(&against).1);
+    std::fs::write(&path, audit_log(&dev).replacen("root", "toor", 1)).expect("writable");
+    assert!(verify(&dev).1.contains("was edited"), "{}", verify(&dev).1);
+}
+
+/// A log that goes away: what gives is refused with a clean error, switching off goes on, and verification does not notice.
+#[test]
+fn a_log_that_cannot_be_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("log.sock");
+    // Syslog that is there at the start and goes away.
+    let socket = std::os::unix::net::UnixDatagram::bind(&pipe).expect("a socket");
+    let mut command = Command::new(REDERIVE);
+    command.env("REDERIVE_AUDIT__SINK", "syslog").env("REDERIVE_AUDIT__SYSLOG_SOCKET", &pipe);
+    let dev = Dev::start_by(command, &directory.path().join("state"));
+    let alice = dev.user("alice");
+    let mut datagram = vec![0; 1 << 20];
+    let mut received = Vec::new();
+    socket.set_nonblocking(true).expect("a socket");
+    while let Ok(length) = socket.recv(&mut datagram) {
+        received.extend([&datagram[..length], b"\n"].concat());
+    }
+    let journal = directory.path().join("journal");
+    std::fs::write(&journal, &received).expect("writable");
+    let (sound, said) = rederive(&["audit", "verify", "--mixed", journal.to_str().expect("a path")]);
+    assert!(sound && said.contains("sound: entries 1 to"), "{said}");
+    assert!(String::from_utf8_lossy(&received).contains("\"eventName\":\"CreateAccessKey\""));
+
+    drop(socket);
+    std::fs::remove_file(&pipe).expect("there");
+    let root = &dev.ready.root;
+    dev.aws_refused(root, "iam create-access-key --user-name alice", "ServiceUnavailable");
+    dev.aws_refused(root, "iam create-user --user-name bob", "ServiceUnavailable");
+    let keys = dev.aws_json(root, "iam list-access-keys --user-name alice");
+    assert_eq!(keys["AccessKeyMetadata"].as_array().map(Vec::len), Some(1));
+    let id = &alice.access_key_id;
+    assert_eq!(dev.verify(&sign::s3_get(&alice, "local", "h", "/b/k").call()).1["decision"], "accept");
+    dev.aws_json(root, &format!("iam update-access-key --user-name alice --access-key-id {id} --status Inactive"));
+    dev.aws_refused(&alice, "sts get-caller-identity", "InvalidClientTokenId");
+    assert!((dev.metric("rederive_audit_failing"), dev.metric("rederive_audit_events_lost_total")) > (0.5, 2.5));
+
+    let socket = std::os::unix::net::UnixDatagram::bind(&pipe).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket");
+    dev.aws_json(root, "iam create-user --user-name bob");
+    let length = socket.recv(&mut datagram).expect("a datagram");
+    assert!(String::from_utf8_lossy(&datagram[..length]).contains("AuditEventsLost"));
+    assert!(dev.metric("rederive_audit_failing") < 0.5);
+}
