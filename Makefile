@@ -58,6 +58,7 @@ softhsm:
 
 test-tools:
 	$(call install,pkcs11-tool=opensc curl=curl gdb=gdb valgrind=valgrind python3=python3)
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq postgresql; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
 
 client-tools:

@@ -8,7 +8,7 @@ use crate::audit::{Audit, AuditError};
 use crate::authority::{Authority, Policy, prepare};
 use crate::config::{AuditSink, Config, Role, Token};
 use crate::follower::Follower;
-use crate::registry::{Registry, Settings};
+use crate::registry::{Location, Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
 use rederive_hsm::client::{Launch, admin};
 use rederive_hsm::config::{LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig};
@@ -52,16 +52,26 @@ impl Site {
         Self { config, program: THIS_BINARY.into(), environment: Vec::new() }
     }
 
-    /// The registry's file.
-    pub fn registry_path(&self) -> PathBuf {
-        self.config.state_dir.join("registry.sqlite")
+    /// Where the registry is.
+    pub fn registry(&self) -> Result<Location, Failure> {
+        let registry = &self.config.registry;
+        let database = match &registry.url {
+            None => return Ok(Location::File(self.config.state_dir.join("registry.sqlite"))),
+            Some(Location::File(path)) => return Ok(Location::File(path.clone())),
+            Some(Location::Postgres(database)) => database.clone(),
+        };
+        let database = if registry.allow_plaintext { database } else { database.require_tls()? };
+        Ok(Location::Postgres(match &registry.password_file {
+            Some(file) => database.with_password_file(file)?,
+            None => database,
+        }))
     }
 
-    /// The registry, made if it is missing, and its settings, settled against this configuration.
+    /// The registry, its file made if it is missing, and its settings, settled against this configuration.
     pub async fn open_registry(&self) -> Result<(Registry, Settings), Failure> {
         std::fs::create_dir_all(&self.config.state_dir)
             .map_err(|error| format!("cannot make state_dir {}: {error}", self.config.state_dir.display()))?;
-        let registry = Registry::create_or_open(&self.registry_path()).await?;
+        let registry = Registry::create_or_open(&self.registry()?).await?;
         let settings = registry.settle(&self.wanted_settings()?).await?;
         Ok((registry, settings))
     }

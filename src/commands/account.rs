@@ -142,7 +142,7 @@ fn parse(text: &str) -> Result<Number, Failure> {
 
 fn list(site: &Site) -> Result<(), Failure> {
     block_on(async {
-        for row in Registry::open_to_read(&site.registry_path()).await?.accounts().await? {
+        for row in Registry::open_to_read(&site.registry()?).await?.accounts().await? {
             output::line(&row.number.to_string())?;
         }
         Ok(())

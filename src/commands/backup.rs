@@ -21,8 +21,9 @@ impl Backup {
     pub fn run(self) -> Result<(), Failure> {
         let site = self.config.load()?;
         block_on(async {
-            Registry::open_to_copy(&site.registry_path()).await?.backup(&self.to).await?;
-            output::line(&format!("copied {} to {}", site.registry_path().display(), self.to.display()))?;
+            let location = site.registry()?;
+            Registry::open_to_copy(&location).await?.backup(&self.to).await?;
+            output::line(&format!("copied {location} to {}", self.to.display()))?;
             Ok(())
         })
     }

@@ -122,7 +122,7 @@ fn parse(text: &str) -> Result<Account, Failure> {
 
 fn list(site: &Site) -> Result<(), Failure> {
     block_on(async {
-        for (subject, at) in Registry::open_to_read(&site.registry_path()).await?.denials().await? {
+        for (subject, at) in Registry::open_to_read(&site.registry()?).await?.denials().await? {
             output::line(&format!("{subject}  since {at}"))?;
         }
         Ok(())

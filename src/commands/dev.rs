@@ -11,7 +11,7 @@ use clap::Args;
 use rederive::authority::RootKey;
 use rederive::config::Config;
 use rederive::node::Node;
-use rederive::registry::Registry;
+use rederive::registry::{Location, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::Account;
 use rederive_hsm::client::Status;
@@ -146,15 +146,22 @@ fn config_text(state: &Path, module: &Path, listen: SocketAddr, rpc_listen: Sock
 /// loses nothing: no key was issued before it was complete.
 async fn set_up(site: &Site, state: &Path) -> Result<Registry, Failure> {
     let tokens = state.join("tokens");
-    if !site.registry_path().exists() && has_entries(&tokens)? {
-        return Err(format!(
-            "{} holds a token, but no registry: its keys cannot be looked after. To start anew, remove the directory",
-            state.display()
-        )
-        .into());
+    let location = site.registry()?;
+    // Of a database it cannot be told whether its set-up was interrupted, or whether it is another one.
+    let is_old = matches!(&location, Location::File(path) if path.exists());
+    let lost = || {
+        let text =
+            "holds a token, but no registry: its keys cannot be looked after. To start anew, remove the directory";
+        Failure::from(format!("{} {text}", state.display()))
+    };
+    if matches!(location, Location::File(_)) && !is_old && has_entries(&tokens)? {
+        return Err(lost());
     }
     let (registry, _) = site.open_registry().await?;
     if registry.generations().await?.is_empty() {
+        if !is_old && has_entries(&tokens)? {
+            return Err(lost());
+        }
         std::fs::remove_dir_all(&tokens)?;
         Store::prepare(state)?;
         site.administrate(&AdminRequest::Initialise { token: site.token_config()? })?;

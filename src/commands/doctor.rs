@@ -50,7 +50,10 @@ fn clock() -> Result<String, String> {
 type Rows = Vec<rederive_hsm::config::GenerationConfig>;
 
 async fn registry(site: &Site) -> Result<(Rows, String), String> {
-    let registry = Registry::open_to_read(&site.registry_path()).await.map_err(|error| error.to_string())?;
+    let registry = {
+        let location = site.registry().map_err(|error| error.to_string())?;
+        Registry::open_to_read(&location).await.map_err(|error| error.to_string())?
+    };
     let rows = registry.generations().await.map_err(|error| error.to_string())?;
     let accounts = registry.accounts().await.map_err(|error| error.to_string())?;
     if rows.is_empty() {

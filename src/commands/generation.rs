@@ -132,7 +132,7 @@ fn only_one(site: &Site) -> Result<File, Failure> {
 }
 
 fn list(site: &Site) -> Result<(), Failure> {
-    let rows = block_on(async { Ok(Registry::open_to_read(&site.registry_path()).await?.generations().await?) })?;
+    let rows = block_on(async { Ok(Registry::open_to_read(&site.registry()?).await?.generations().await?) })?;
     if rows.is_empty() {
         return Ok(output::line("no generation yet: make one with 'rederive generation create'")?);
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{Anyone, AuditSink, Caller, Config, ConfigError, Issuer, Limits, Role, Token, UnknownKeys};
+use crate::registry::Location;
 
 type Outcome = Result<(), ConfigError>;
 
@@ -12,6 +13,7 @@ pub(super) fn check(config: &Config) -> Outcome {
     ensure(!config.state_dir.as_os_str().is_empty(), "state_dir", || {
         "missing: name the directory for the registry (or set REDERIVE_STATE_DIR)".into()
     })?;
+    registry(config)?;
     api(config)?;
     rpc(config)?;
     tokens(&config.token)?;
@@ -40,6 +42,20 @@ fn audit(config: &Config) -> Outcome {
     ensure(audit.checkpoint_every > 0 && audit.checkpoint_s > 0, "[audit] checkpoint_every, checkpoint_s", || {
         "0 would write nothing but checkpoints: take 1 or more".into()
     })
+}
+
+fn registry(config: &Config) -> Outcome {
+    let registry = &config.registry;
+    let Some(Location::Postgres(database)) = &registry.url else {
+        return ensure(registry.password_file.is_none(), "[registry] password_file", || {
+            "is for url = \"postgres://…\": SQLite has no passwords".into()
+        });
+    };
+    ensure(config.role != Role::Verifier, "[registry] url", || {
+        "is for issuers: a verifier has no registry, but an [[issuer]] to follow".into()
+    })?;
+    let checked = if registry.allow_plaintext { Ok(()) } else { database.clone().require_tls().map(drop) };
+    checked.map_err(|bad| ConfigError::Check { at: "[registry] url".into(), problem: bad.to_string() })
 }
 
 fn api(config: &Config) -> Outcome {

@@ -9,6 +9,7 @@ use serde::de::value::StrDeserializer;
 
 use super::words::{parse_layout, parse_prefix, parse_public_key};
 use super::{Config, ConfigError};
+use crate::registry::BadUrl;
 
 const PREFIX: &str = "REDERIVE_";
 
@@ -41,6 +42,9 @@ fn set(config: &mut Config, path: &str, value: &str) -> Result<(), String> {
     match path {
         "STATE_DIR" => config.state_dir = value.into(),
         "ROLE" => config.role = word(value)?,
+        "REGISTRY__URL" => config.registry.url = Some(value.parse().map_err(|bad: BadUrl| bad.to_string())?),
+        "REGISTRY__PASSWORD_FILE" => config.registry.password_file = Some(value.into()),
+        "REGISTRY__ALLOW_PLAINTEXT" => config.registry.allow_plaintext = parsed(value, "true or false")?,
         "FEED__PUBLIC_KEYS" => {
             config.feed.public_keys = value.split(',').map(parse_public_key).collect::<Result<_, _>>()?
         }

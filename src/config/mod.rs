@@ -14,6 +14,7 @@ use rederive_hsm::access_key_id::{Layout, Prefix};
 use serde::Deserialize;
 
 use crate::feed::PublicKey;
+use crate::registry::Location;
 
 pub use names::Names;
 
@@ -25,6 +26,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// What this node does.
     pub role: Role,
+    /// Where accounts, users and the rows of keys are.
+    pub registry: Registry,
     /// The door for users: IAM and STS.
     pub api: Api,
     /// The door for services that want requests verified.
@@ -71,6 +74,19 @@ impl Role {
             Self::Verifier => "verifier",
         }
     }
+}
+
+/// `[registry]`: where accounts, users and the rows of keys are.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// `postgres://USER@HOST:PORT/DATABASE` or `sqlite:PATH`; without one, the file `registry.sqlite` in `state_dir`.
+    #[serde(deserialize_with = "words::location")]
+    pub url: Option<Location>,
+    /// The file with the password for PostgreSQL.
+    pub password_file: Option<PathBuf>,
+    /// Reaches PostgreSQL on another machine without knowing for certain that it is the right one.
+    pub allow_plaintext: bool,
 }
 
 /// `[feed]`: the deny feed, as a verifier follows it.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::UnknownKeys;
 use crate::feed::PublicKey;
+use crate::registry::Location;
 
 pub(super) fn parse_layout(text: &str) -> Result<Layout, String> {
     match text {
@@ -56,4 +57,8 @@ pub(super) fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layou
 
 pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prefix, D::Error> {
     parse_prefix(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+pub(super) fn location<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Location>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }

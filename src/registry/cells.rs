@@ -1,22 +1,18 @@
 //! Reading rows: every column is checked, and a malformed one is trouble that names its row.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-
-use super::{RegistryError, Result, Trouble, TroubleKind};
+use super::{RegistryError, Result, Row, Trouble, TroubleKind};
 
 /// A row on its way to a typed one.
 pub(super) struct Cells<'r> {
-    row: &'r SqliteRow,
+    row: &'r Row,
     table: &'static str,
     key: String,
 }
 
 impl<'r> Cells<'r> {
     /// `key` is the primary key's column, by which trouble names the row. It may be of any type.
-    pub fn of(row: &'r SqliteRow, table: &'static str, key: &'static str) -> Self {
-        let named = row.try_get_unchecked::<String, _>(key).unwrap_or_else(|_| "unreadable".into());
-        Self { row, table, key: named }
+    pub fn of(row: &'r Row, table: &'static str, key: &'static str) -> Self {
+        Self { row, table, key: row.name(key) }
     }
 
     pub fn int(&self, column: &str) -> Result<i64> {

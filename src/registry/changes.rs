@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
-
 use super::cells::Cells;
-use super::{Registry, RegistryError, Result, Trouble, TroubleKind, generations};
+use super::transaction::transact;
+use super::{Connection, Registry, RegistryError, Result, Row, Trouble, TroubleKind, generations, query};
 use crate::feed::{Chain, Change, ChangeKind, Epoch};
 
 /// Entries that are read at a time where there may be many.
@@ -15,33 +13,31 @@ const PAGE: u32 = 1000;
 impl Registry {
     /// At most `limit` entries after number `seq`, in order. Start with 0.
     pub async fn changes_since(&self, seq: i64, limit: u32) -> Result<Vec<Change>> {
-        since(&mut *self.readers.acquire().await?, seq, limit).await
+        since(&mut self.readers.acquire().await?, seq, limit).await
     }
 
     /// The number of the newest entry, 0 if there is none.
     pub async fn last_change(&self) -> Result<i64> {
-        last(&mut *self.readers.acquire().await?).await
+        last(&mut self.readers.acquire().await?).await
     }
 
     /// The feed's epoch and how far it goes, every entry up to there with its hash.
     pub async fn feed_head(&self) -> Result<(Epoch, Chain)> {
-        let head = head(&mut *self.readers.acquire().await?).await?;
+        let head = head(&mut self.readers.acquire().await?).await?;
         if head.1.number == self.last_change().await? {
             return Ok(head);
         }
         // A node of an older version appended, or somebody does right now, in which case there is nothing left to fill in.
-        let mut transaction = self.write().await?;
-        let outcome = fill_in(&mut transaction).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| fill_in(transaction))
     }
 
     /// The hash of an entry; that of number 0 is where the epoch begins. `None` if there is no such entry, or not yet.
     pub async fn hash_of_change(&self, seq: i64) -> Result<Option<Chain>> {
-        let connection = &mut *self.readers.acquire().await?;
+        let connection = &mut self.readers.acquire().await?;
         if seq == 0 {
             return Ok(Some(Chain::begin(&head(connection).await?.0)));
         }
-        let row = sqlx::query("SELECT seq, hash FROM changes WHERE seq = $1 AND hash IS NOT NULL").bind(seq);
+        let row = query("SELECT seq, hash FROM changes WHERE seq = $1 AND hash IS NOT NULL").bind(seq);
         let row = row.fetch_optional(connection).await?;
         row.map(|row| Ok(Chain { number: seq, hash: Cells::of(&row, "changes", "seq").hash("hash")? })).transpose()
     }
@@ -49,14 +45,14 @@ impl Registry {
 
 /// Begins the feed, once in the life of a registry. What exists already is told anew where the entries of older versions do not
 /// tell enough.
-pub(super) async fn begin(transaction: &mut SqliteConnection) -> Result<()> {
-    let has_begun = sqlx::query("SELECT 1 FROM feed_head").fetch_optional(&mut *transaction).await?.is_some();
+pub(super) async fn begin(transaction: &mut Connection) -> Result<()> {
+    let has_begun = query("SELECT 1 FROM feed_head").fetch_optional(&mut *transaction).await?.is_some();
     if has_begun {
         return Ok(());
     }
     let mut epoch = Epoch::default();
     getrandom::fill(&mut epoch).map_err(|error| Trouble::new(TroubleKind::Io, error.to_string()))?;
-    sqlx::query("INSERT INTO feed_head (one, epoch, number, hash) VALUES (1, $1, 0, $2)")
+    query("INSERT INTO feed_head (one, epoch, number, hash) VALUES (1, $1, 0, $2)")
         .bind(epoch.as_slice())
         .bind(Chain::begin(&epoch).hash.as_slice())
         .execute(&mut *transaction)
@@ -65,13 +61,13 @@ pub(super) async fn begin(transaction: &mut SqliteConnection) -> Result<()> {
 }
 
 /// The newest number as the connection sees it.
-pub(super) async fn last(connection: &mut SqliteConnection) -> Result<i64> {
-    Ok(sqlx::query("SELECT last FROM change_counter").fetch_one(connection).await?.try_get(0)?)
+pub(super) async fn last(connection: &mut Connection) -> Result<i64> {
+    Ok(query("SELECT last FROM change_counter").fetch_one(connection).await?.try_get(0)?)
 }
 
 /// Appends an entry inside a transaction and returns its number.
 pub(super) async fn append(
-    transaction: &mut SqliteConnection,
+    transaction: &mut Connection,
     at: i64,
     kind: ChangeKind,
     subject: impl fmt::Display,
@@ -81,18 +77,18 @@ pub(super) async fn append(
 
 /// The same, with a detail.
 pub(super) async fn append_with(
-    transaction: &mut SqliteConnection,
+    transaction: &mut Connection,
     at: i64,
     kind: ChangeKind,
     subject: impl fmt::Display,
     detail: String,
 ) -> Result<i64> {
     let (_, before) = fill_in(transaction).await?;
-    let counter = sqlx::query("UPDATE change_counter SET last = last + 1 RETURNING last");
+    let counter = query("UPDATE change_counter SET last = last + 1 RETURNING last");
     let seq: i64 = counter.fetch_one(&mut *transaction).await?.try_get(0)?;
     let change = Change { seq, at, kind, subject: subject.to_string(), detail };
     let after = chained(&before, &change)?;
-    sqlx::query("INSERT INTO changes (seq, at, kind, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6)")
+    query("INSERT INTO changes (seq, at, kind, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(seq)
         .bind(at)
         .bind(kind.as_str())
@@ -106,7 +102,7 @@ pub(super) async fn append_with(
 }
 
 /// Gives every entry its hash, as far as it lacks one, and tells how far the feed goes.
-async fn fill_in(transaction: &mut SqliteConnection) -> Result<(Epoch, Chain)> {
+async fn fill_in(transaction: &mut Connection) -> Result<(Epoch, Chain)> {
     let (epoch, mut chain) = head(transaction).await?;
     let last = last(transaction).await?;
     if chain.number == last {
@@ -119,7 +115,7 @@ async fn fill_in(transaction: &mut SqliteConnection) -> Result<(Epoch, Chain)> {
         }
         for change in &page {
             chain = chained(&chain, change)?;
-            sqlx::query("UPDATE changes SET hash = $1 WHERE seq = $2")
+            query("UPDATE changes SET hash = $1 WHERE seq = $2")
                 .bind(chain.hash.as_slice())
                 .bind(change.seq)
                 .execute(&mut *transaction)
@@ -138,8 +134,8 @@ fn gap(number: i64) -> Trouble {
     Trouble::new(TroubleKind::BadRow, format!("entry {number} of the deny feed is missing"))
 }
 
-async fn set_head(transaction: &mut SqliteConnection, head: &Chain) -> Result<()> {
-    sqlx::query("UPDATE feed_head SET number = $1, hash = $2")
+async fn set_head(transaction: &mut Connection, head: &Chain) -> Result<()> {
+    query("UPDATE feed_head SET number = $1, hash = $2")
         .bind(head.number)
         .bind(head.hash.as_slice())
         .execute(transaction)
@@ -147,22 +143,22 @@ async fn set_head(transaction: &mut SqliteConnection, head: &Chain) -> Result<()
     Ok(())
 }
 
-async fn head(connection: &mut SqliteConnection) -> Result<(Epoch, Chain)> {
-    let row = sqlx::query("SELECT one, epoch, number, hash FROM feed_head").fetch_one(connection).await?;
+async fn head(connection: &mut Connection) -> Result<(Epoch, Chain)> {
+    let row = query("SELECT one, epoch, number, hash FROM feed_head").fetch_one(connection).await?;
     let cells = Cells::of(&row, "feed_head", "one");
     Ok((cells.bytes("epoch")?, Chain { number: cells.int("number")?, hash: cells.hash("hash")? }))
 }
 
-async fn since(connection: &mut SqliteConnection, seq: i64, limit: u32) -> Result<Vec<Change>> {
-    let rows = sqlx::query("SELECT seq, at, kind, subject, detail FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2")
+async fn since(connection: &mut Connection, seq: i64, limit: u32) -> Result<Vec<Change>> {
+    let rows = query("SELECT seq, at, kind, subject, detail FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2")
         .bind(seq)
-        .bind(limit)
+        .bind(i64::from(limit))
         .fetch_all(connection)
         .await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<Change> {
+fn read(row: &Row) -> Result<Change> {
     let cells = Cells::of(row, "changes", "seq");
     Ok(Change {
         seq: cells.int("seq")?,

@@ -4,11 +4,13 @@
 //! does name the account (in the opaque layout its row does).
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account};
-use sqlx::{Row, SqliteConnection};
 
 use super::accounts::{as_int, exists as account_exists};
 use super::changes;
-use super::{ChangeKind, KeyRow, KeyStatus, Owner, Registry, RegistryError, Result, UserId, keys, users};
+use super::transaction::transact;
+use super::{
+    ChangeKind, Connection, KeyRow, KeyStatus, Owner, Registry, RegistryError, Result, UserId, keys, query, users,
+};
 
 /// What can be denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,52 +36,46 @@ impl Subject {
 impl Registry {
     /// Denies; says whether it was not denied before. A user's keys are denied in the same transaction.
     pub async fn deny(&self, subject: &Subject, at: i64) -> Result<bool> {
-        let mut transaction = self.write().await?;
-        let outcome = deny(&mut transaction, subject, at).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| deny(transaction, subject, at))
     }
 
     /// Lifts a denial; says whether there was one. What is denied for another reason stays denied.
     ///
     /// The denial of an id that was never issued is not lifted: [`RegistryError::NoSuchKey`].
     pub async fn lift(&self, subject: &Subject, at: i64) -> Result<bool> {
-        let mut transaction = self.write().await?;
-        let outcome = lift(&mut transaction, subject, at).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| lift(transaction, subject, at))
     }
 
     /// Denies those among the ids that were never issued, and gives the ones that were not denied before.
     pub async fn deny_unissued(&self, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
-        let mut transaction = self.write().await?;
-        let outcome = deny_unissued(&mut transaction, ids, at).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| deny_unissued(transaction, ids, at))
     }
 
     /// Every denial that holds, as `key:ID`, `user:ID` or `account:NUMBER`, and since when.
     pub async fn denials(&self) -> Result<Vec<(String, i64)>> {
-        all(&mut *self.readers.acquire().await?).await
+        all(&mut self.readers.acquire().await?).await
     }
 }
 
 /// The accounts that are denied, as the connection sees them.
-pub(super) async fn accounts(connection: &mut SqliteConnection) -> Result<Vec<Account>> {
+pub(super) async fn accounts(connection: &mut Connection) -> Result<Vec<Account>> {
     let denials = all(connection).await?;
     Ok(denials.iter().filter_map(|(name, _)| Account::parse(name.strip_prefix("account:")?)).collect())
 }
 
-async fn all(connection: &mut SqliteConnection) -> Result<Vec<(String, i64)>> {
-    let rows = sqlx::query("SELECT subject, at FROM denials ORDER BY subject").fetch_all(connection).await?;
+async fn all(connection: &mut Connection) -> Result<Vec<(String, i64)>> {
+    let rows = query("SELECT subject, at FROM denials ORDER BY subject").fetch_all(connection).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-async fn deny(transaction: &mut SqliteConnection, subject: &Subject, at: i64) -> Result<bool> {
+async fn deny(transaction: &mut Connection, subject: &Subject, at: i64) -> Result<bool> {
     check_exists(transaction, subject).await?;
-    let inserted = sqlx::query("INSERT INTO denials (subject, at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
+    let inserted = query("INSERT INTO denials (subject, at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
         .bind(subject.name())
         .bind(at)
         .execute(&mut *transaction)
         .await?;
-    if inserted.rows_affected() == 0 {
+    if inserted == 0 {
         return Ok(false);
     }
     match subject {
@@ -95,7 +91,7 @@ async fn deny(transaction: &mut SqliteConnection, subject: &Subject, at: i64) ->
     Ok(true)
 }
 
-async fn deny_unissued(transaction: &mut SqliteConnection, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
+async fn deny_unissued(transaction: &mut Connection, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
     let mut denied = Vec::new();
     for id in ids {
         if keys::by_id(transaction, id).await?.is_none() && deny(transaction, &Subject::Key(*id), at).await? {
@@ -105,7 +101,7 @@ async fn deny_unissued(transaction: &mut SqliteConnection, ids: &[AccessKeyId], 
     Ok(denied)
 }
 
-async fn lift(transaction: &mut SqliteConnection, subject: &Subject, at: i64) -> Result<bool> {
+async fn lift(transaction: &mut Connection, subject: &Subject, at: i64) -> Result<bool> {
     check_exists(transaction, subject).await?;
     let mut freed = Vec::new();
     match subject {
@@ -117,8 +113,8 @@ async fn lift(transaction: &mut SqliteConnection, subject: &Subject, at: i64) ->
         Subject::User(account, user_id) => freed = keys_of(transaction, *account, user_id).await?,
         Subject::Account(_) => {}
     }
-    let removed = sqlx::query("DELETE FROM denials WHERE subject = $1").bind(subject.name());
-    if removed.execute(&mut *transaction).await?.rows_affected() == 0 {
+    let removed = query("DELETE FROM denials WHERE subject = $1").bind(subject.name());
+    if removed.execute(&mut *transaction).await? == 0 {
         return Ok(false);
     }
     for id in freed {
@@ -136,7 +132,7 @@ async fn lift(transaction: &mut SqliteConnection, subject: &Subject, at: i64) ->
 
 /// Appends that a key is good again, if nothing else denies it: verifiers keep one bit for a key, not its reasons.
 pub(super) async fn tell_if_good(
-    transaction: &mut SqliteConnection,
+    transaction: &mut Connection,
     row: &KeyRow,
     kind: ChangeKind,
     at: i64,
@@ -148,17 +144,17 @@ pub(super) async fn tell_if_good(
 }
 
 /// Whether a key, its user or its account is denied, whatever the key's status.
-pub(super) async fn is_key_denied(connection: &mut SqliteConnection, row: &KeyRow) -> Result<bool> {
+pub(super) async fn is_key_denied(connection: &mut Connection, row: &KeyRow) -> Result<bool> {
     Ok(is_id_denied(connection, &row.id).await? || is_owner_denied(connection, &row.owner()).await?)
 }
 
 /// Whether an id, issued or not, is denied by itself.
-pub(super) async fn is_id_denied(connection: &mut SqliteConnection, id: &AccessKeyId) -> Result<bool> {
+pub(super) async fn is_id_denied(connection: &mut Connection, id: &AccessKeyId) -> Result<bool> {
     is_denied(connection, &key_name(id)).await
 }
 
 /// Whether a user or its account is denied.
-pub(super) async fn is_owner_denied(connection: &mut SqliteConnection, owner: &Owner) -> Result<bool> {
+pub(super) async fn is_owner_denied(connection: &mut Connection, owner: &Owner) -> Result<bool> {
     let by_user = match &owner.user_id {
         Some(user_id) => is_denied(connection, &user_name(user_id)).await?,
         None => false,
@@ -166,12 +162,12 @@ pub(super) async fn is_owner_denied(connection: &mut SqliteConnection, owner: &O
     Ok(by_user || is_denied(connection, &account_name(owner.account)).await?)
 }
 
-async fn is_denied(connection: &mut SqliteConnection, name: &str) -> Result<bool> {
-    let row = sqlx::query("SELECT 1 FROM denials WHERE subject = $1").bind(name);
+async fn is_denied(connection: &mut Connection, name: &str) -> Result<bool> {
+    let row = query("SELECT 1 FROM denials WHERE subject = $1").bind(name);
     Ok(row.fetch_optional(connection).await?.is_some())
 }
 
-async fn check_exists(transaction: &mut SqliteConnection, subject: &Subject) -> Result<()> {
+async fn check_exists(transaction: &mut Connection, subject: &Subject) -> Result<()> {
     match subject {
         Subject::Key(_) => Ok(()),
         Subject::User(account, user_id) => match users::by_id(transaction, *account, user_id).await? {
@@ -183,14 +179,13 @@ async fn check_exists(transaction: &mut SqliteConnection, subject: &Subject) -> 
     }
 }
 
-async fn keys_of(transaction: &mut SqliteConnection, account: Account, user: &UserId) -> Result<Vec<AccessKeyId>> {
-    let rows = sqlx::query(
-        "SELECT id FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted' ORDER BY id",
-    )
-    .bind(as_int(account))
-    .bind(user.as_str())
-    .fetch_all(transaction)
-    .await?;
+async fn keys_of(transaction: &mut Connection, account: Account, user: &UserId) -> Result<Vec<AccessKeyId>> {
+    let rows =
+        query("SELECT id FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted' ORDER BY id")
+            .bind(as_int(account))
+            .bind(user.as_str())
+            .fetch_all(transaction)
+            .await?;
     rows.iter().map(keys::read_id).collect()
 }
 

@@ -1,6 +1,7 @@
 //! What the registry answers when it doesn't do what was asked.
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
+use sqlx::postgres::PgDatabaseError;
 
 use super::{GenerationState, UserId};
 
@@ -129,6 +130,12 @@ pub enum TroubleKind {
     /// The schema was written by another version.
     #[error("schema")]
     Schema,
+    /// Another writer was in the way, and everything was rolled back.
+    #[error("write conflict")]
+    Collided,
+    /// The database does not answer.
+    #[error("unreachable")]
+    Unreachable,
     /// Anything else of the system's.
     #[error("i/o")]
     Io,
@@ -138,17 +145,27 @@ impl Trouble {
     pub(super) fn new(kind: TroubleKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into() }
     }
+}
 
-    pub(super) fn text(&self) -> &str {
-        &self.text
+impl RegistryError {
+    /// Says in a trouble's text where it was met.
+    pub(super) fn at(self, place: &impl std::fmt::Display) -> Self {
+        match self {
+            Self::Trouble(Trouble { kind, text }) => Trouble::new(kind, format!("{place}: {text}")).into(),
+            no => no,
+        }
     }
 }
 
 impl From<sqlx::Error> for Trouble {
     fn from(error: sqlx::Error) -> Self {
         let kind = match &error {
-            sqlx::Error::Database(database) => kind_of_code(database.code().as_deref()),
+            sqlx::Error::Database(database) => match database.try_downcast_ref::<PgDatabaseError>() {
+                Some(error) => kind_of_state(error.code()),
+                None => kind_of_code(database.code().as_deref()),
+            },
             sqlx::Error::PoolTimedOut => TroubleKind::Locked,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => TroubleKind::Unreachable,
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => TroubleKind::BadRow,
             _ => TroubleKind::Io,
         };
@@ -180,6 +197,20 @@ fn kind_of_code(code: Option<&str>) -> TroubleKind {
         Some(8) => TroubleKind::ReadOnly,
         Some(11 | 26) => TroubleKind::Damaged,
         Some(13) => TroubleKind::DiskFull,
+        _ => TroubleKind::Io,
+    }
+}
+
+/// PostgreSQL's states: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn kind_of_state(state: &str) -> TroubleKind {
+    match state {
+        "40001" | "40P01" => TroubleKind::Collided,
+        "55P03" | "57014" => TroubleKind::Locked,
+        "53100" => TroubleKind::DiskFull,
+        "25006" => TroubleKind::ReadOnly,
+        "XX001" | "XX002" => TroubleKind::Damaged,
+        // Connections refused, being ended, too many; a server that starts or stops.
+        _ if ["08", "28", "57P", "533"].iter().any(|class| state.starts_with(class)) => TroubleKind::Unreachable,
         _ => TroubleKind::Io,
     }
 }

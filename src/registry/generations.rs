@@ -6,12 +6,11 @@ use std::ops::RangeInclusive;
 use rederive_hsm::access_key_id::Generation;
 use rederive_hsm::config::KeyClass;
 use rederive_hsm::pkcs11::hex;
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::cells::Cells;
 use super::changes;
-use super::{Change, ChangeKind, Registry, RegistryError, Result};
+use super::transaction::transact;
+use super::{Change, ChangeKind, Connection, Registry, RegistryError, Result, Row, query};
 
 /// A generation's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,30 +66,28 @@ impl fmt::Display for GenerationState {
     }
 }
 
+const SELECT: &str = "SELECT number, state, check_value, class, share_first, share_last, created_at FROM generations";
+
 impl Registry {
     /// Registers a generation; refuses a number that was used before.
     pub async fn insert_generation(&self, row: &GenerationRow) -> Result<()> {
-        let mut transaction = self.write().await?;
-        let outcome = insert(&mut transaction, row).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| insert(transaction, row))
     }
 
     /// All generations, closed ones too, by number.
     pub async fn generations(&self) -> Result<Vec<GenerationRow>> {
-        let rows = sqlx::query("SELECT * FROM generations ORDER BY number").fetch_all(&self.readers).await?;
+        let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut self.readers.acquire().await?).await?;
         rows.iter().map(read).collect()
     }
 
     /// Moves a generation forward in its life. The state it has already is no error and no change.
     pub async fn set_generation_state(&self, number: Generation, to: GenerationState, at: i64) -> Result<()> {
-        let mut transaction = self.write().await?;
-        let outcome = set_state(&mut transaction, number, to, at).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| set_state(transaction, number, to, at))
     }
 }
 
-async fn insert(transaction: &mut SqliteConnection, row: &GenerationRow) -> Result<()> {
-    let inserted = sqlx::query(
+async fn insert(transaction: &mut Connection, row: &GenerationRow) -> Result<()> {
+    let inserted = query(
         "INSERT INTO generations (number, state, check_value, class, share_first, share_last, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number) DO NOTHING",
     )
@@ -103,13 +100,13 @@ async fn insert(transaction: &mut SqliteConnection, row: &GenerationRow) -> Resu
     .bind(row.created_at)
     .execute(&mut *transaction)
     .await?;
-    if inserted.rows_affected() == 0 {
+    if inserted == 0 {
         return Err(RegistryError::GenerationExists(row.number));
     }
     announce(transaction, row, row.created_at).await
 }
 
-async fn set_state(transaction: &mut SqliteConnection, number: Generation, to: GenerationState, at: i64) -> Result<()> {
+async fn set_state(transaction: &mut Connection, number: Generation, to: GenerationState, at: i64) -> Result<()> {
     let from = state(transaction, number).await?;
     if to < from {
         return Err(RegistryError::StateGoesBack { generation: number, from, to });
@@ -117,19 +114,20 @@ async fn set_state(transaction: &mut SqliteConnection, number: Generation, to: G
     if to == from {
         return Ok(());
     }
-    sqlx::query("UPDATE generations SET state = $1 WHERE number = $2")
+    query("UPDATE generations SET state = $1 WHERE number = $2")
         .bind(to.as_str())
         .bind(i64::from(number.number()))
         .execute(&mut *transaction)
         .await?;
-    let row = sqlx::query("SELECT * FROM generations WHERE number = $1").bind(i64::from(number.number()));
-    let row = read(&row.fetch_one(&mut *transaction).await?)?;
+    let row = format!("{SELECT} WHERE number = $1");
+    let row = query(&row).bind(i64::from(number.number())).fetch_one(&mut *transaction).await?;
+    let row = read(&row)?;
     announce(transaction, &row, at).await
 }
 
 /// A generation's state inside a transaction.
-pub(super) async fn state(transaction: &mut SqliteConnection, number: Generation) -> Result<GenerationState> {
-    let row = sqlx::query("SELECT number, state FROM generations WHERE number = $1")
+pub(super) async fn state(transaction: &mut Connection, number: Generation) -> Result<GenerationState> {
+    let row = query("SELECT number, state FROM generations WHERE number = $1")
         .bind(i64::from(number.number()))
         .fetch_optional(transaction)
         .await?;
@@ -138,14 +136,14 @@ pub(super) async fn state(transaction: &mut SqliteConnection, number: Generation
 }
 
 /// One entry tells all of a generation: who hears of it needs no other, and no row.
-async fn announce(transaction: &mut SqliteConnection, row: &GenerationRow, at: i64) -> Result<()> {
+async fn announce(transaction: &mut Connection, row: &GenerationRow, at: i64) -> Result<()> {
     let kind = KINDS.iter().find(|(state, _)| *state == row.state).expect("every state has a kind").1;
     changes::append_with(transaction, at, kind, row.number, row.detail()).await.map(|_| ())
 }
 
 /// Tells of every generation as it is: for the beginning of a feed.
-pub(super) async fn announce_all(transaction: &mut SqliteConnection) -> Result<()> {
-    let rows = sqlx::query("SELECT * FROM generations ORDER BY number").fetch_all(&mut *transaction).await?;
+pub(super) async fn announce_all(transaction: &mut Connection) -> Result<()> {
+    let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut *transaction).await?;
     for row in rows.iter().map(read).collect::<Result<Vec<_>>>()? {
         announce(transaction, &row, row.created_at).await?;
     }
@@ -187,7 +185,7 @@ impl GenerationRow {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<GenerationRow> {
+fn read(row: &Row) -> Result<GenerationRow> {
     let cells = Cells::of(row, "generations", "number");
     let share = |column| cells.number(column, |number| u16::try_from(number).ok());
     Ok(GenerationRow {

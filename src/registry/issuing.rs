@@ -1,11 +1,12 @@
 //! Registering a new access key: quota, uniqueness, replay and serial numbers, all in one transaction.
 
 use rederive_hsm::access_key_id::{AccessKeyId, Fields, Layout};
-use sqlx::{Row, SqliteConnection};
 
 use super::accounts::{self, as_int};
+use super::transaction::transact;
 use super::{
-    GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, denials, generations, keys, users,
+    Connection, GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, denials, generations, keys,
+    query, users,
 };
 
 /// A key to register. Its generation is the one that its id names.
@@ -39,25 +40,21 @@ impl Registry {
     /// that [`RegistryError::DuplicateId`] can be answered with the next attempt.
     pub async fn insert_key(&self, new: &NewKey) -> Result<KeyRow> {
         let registry = Self { actor: new.created_by, ..self.clone() };
-        let mut transaction = registry.write().await?;
-        let outcome = issue(&mut transaction, new).await;
-        transaction.end(outcome).await
+        transact!(registry, |transaction| issue(transaction, new))
     }
 
     /// Registers the owner's account together with its first key: there is never one without the other.
     pub async fn create_account_with_key(&self, new: &NewKey) -> Result<KeyRow> {
-        let mut transaction = self.write().await?;
-        let outcome = create_account_and_issue(&mut transaction, new).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| create_account_and_issue(transaction, new))
     }
 }
 
-async fn create_account_and_issue(transaction: &mut SqliteConnection, new: &NewKey) -> Result<KeyRow> {
+async fn create_account_and_issue(transaction: &mut Connection, new: &NewKey) -> Result<KeyRow> {
     accounts::insert(transaction, new.owner.account, new.at).await?;
     issue(transaction, new).await
 }
 
-async fn issue(transaction: &mut SqliteConnection, new: &NewKey) -> Result<KeyRow> {
+async fn issue(transaction: &mut Connection, new: &NewKey) -> Result<KeyRow> {
     check_generation(transaction, new).await?;
     check_owner(transaction, &new.owner).await?;
     if denials::is_owner_denied(transaction, &new.owner).await? {
@@ -71,22 +68,21 @@ async fn issue(transaction: &mut SqliteConnection, new: &NewKey) -> Result<KeyRo
     keys::by_id(transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))
 }
 
-async fn use_signature(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+async fn use_signature(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     let Some(signature) = &new.signature else { return Ok(()) };
-    sqlx::query("DELETE FROM used_signatures WHERE expires_at < $1").bind(new.at).execute(&mut *transaction).await?;
-    let first =
-        sqlx::query("INSERT INTO used_signatures (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
-            .bind(signature.hash.as_slice())
-            .bind(signature.expires_at)
-            .execute(transaction)
-            .await?;
-    match first.rows_affected() {
+    query("DELETE FROM used_signatures WHERE expires_at < $1").bind(new.at).execute(&mut *transaction).await?;
+    let first = query("INSERT INTO used_signatures (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
+        .bind(signature.hash.as_slice())
+        .bind(signature.expires_at)
+        .execute(transaction)
+        .await?;
+    match first {
         0 => Err(RegistryError::SignatureReplayed),
         _ => Ok(()),
     }
 }
 
-async fn check_generation(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+async fn check_generation(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     let generation = new.id.fields().generation();
     match generations::state(transaction, generation).await? {
         GenerationState::Issuing => Ok(()),
@@ -94,7 +90,7 @@ async fn check_generation(transaction: &mut SqliteConnection, new: &NewKey) -> R
     }
 }
 
-async fn check_owner(transaction: &mut SqliteConnection, owner: &Owner) -> Result<()> {
+async fn check_owner(transaction: &mut Connection, owner: &Owner) -> Result<()> {
     let account = owner.account;
     match &owner.user_id {
         None if accounts::exists(transaction, account).await? => Ok(()),
@@ -106,23 +102,23 @@ async fn check_owner(transaction: &mut SqliteConnection, owner: &Owner) -> Resul
     }
 }
 
-async fn check_quota(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
-    let count: i64 = sqlx::query(
-        "SELECT count(*) FROM access_keys \
-         WHERE account = $1 AND user_id IS NOT DISTINCT FROM $2 AND status <> 'deleted'",
-    )
+async fn check_quota(transaction: &mut Connection, new: &NewKey) -> Result<()> {
+    let count: i64 = query(&format!(
+        "SELECT count(*) FROM access_keys WHERE account = $1 AND {} AND status <> 'deleted'",
+        new.owner.condition()
+    ))
     .bind(as_int(new.owner.account))
-    .bind(new.owner.user_id.as_ref().map(UserId::as_str))
+    .bind(new.owner.user_id.as_ref().map_or("", UserId::as_str))
     .fetch_one(transaction)
     .await?
     .try_get(0)?;
     if count < i64::from(new.quota) { Ok(()) } else { Err(RegistryError::QuotaExceeded(new.quota)) }
 }
 
-async fn use_serial(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+async fn use_serial(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     let fields = new.id.fields();
     let (account, generation) = (new.owner.account, fields.generation());
-    let used: i64 = sqlx::query(
+    let used: i64 = query(
         "INSERT INTO serials_used (account, generation, count) VALUES ($1, $2, 1) \
          ON CONFLICT (account, generation) DO UPDATE SET count = serials_used.count + 1 RETURNING count",
     )
@@ -143,12 +139,12 @@ fn half_of_serials(fields: &Fields) -> i64 {
     1 << (layout.serial_bits() - 1)
 }
 
-async fn insert(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> {
+async fn insert(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     // Denied before it was issued: somebody else knows its secret.
     if denials::is_id_denied(transaction, &new.id).await? {
         return Err(RegistryError::DuplicateId(new.id));
     }
-    let inserted = sqlx::query(
+    let inserted = query(
         "INSERT INTO access_keys (id, account, user_id, generation, status, created_at, created_by, status_changed_at) \
          VALUES ($1, $2, $3, $4, 'active', $5, $6, $5) ON CONFLICT (id) DO NOTHING",
     )
@@ -160,7 +156,7 @@ async fn insert(transaction: &mut SqliteConnection, new: &NewKey) -> Result<()> 
     .bind(new.created_by.as_ref().map(AccessKeyId::as_str))
     .execute(transaction)
     .await?;
-    match inserted.rows_affected() {
+    match inserted {
         0 => Err(RegistryError::DuplicateId(new.id)),
         _ => Ok(()),
     }

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use super::accounts::as_int;
 use super::cells::Cells;
 use super::changes;
-use super::{ChangeKind, Page, Registry, RegistryError, Result, Transaction, UserId, denials, user_arn};
+use super::transaction::{Transaction, transact};
+use super::{ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, denials, query, user_arn};
 
 /// Who a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +17,17 @@ pub struct Owner {
     pub account: Account,
     /// The user; `None` for the account's root.
     pub user_id: Option<UserId>,
+}
+
+impl Owner {
+    /// Finds its keys among those of its account; `$2` is the user's id, or nothing. (PostgreSQL's indexes do not serve
+    /// `IS NOT DISTINCT FROM`.)
+    pub(super) fn condition(&self) -> &'static str {
+        match &self.user_id {
+            Some(_) => "user_id = $2",
+            None => "user_id IS NULL AND $2 = ''",
+        }
+    }
 }
 
 /// A key's row, joined with its user's.
@@ -127,26 +137,27 @@ impl KeyRow {
     }
 }
 
-const SELECT: &str = "SELECT k.*, u.name AS user_name, u.path AS user_path FROM access_keys k \
+const SELECT: &str = "SELECT k.id, k.account, k.user_id, k.generation, k.status, k.created_at, k.created_by, \
+                      k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, u.name AS user_name, u.path AS user_path FROM access_keys k \
                       LEFT JOIN users u ON u.user_id = k.user_id";
 
 impl Registry {
     /// The row of an id, a deleted key's too; `None` if the id was never issued.
     pub async fn key(&self, id: &AccessKeyId) -> Result<Option<KeyRow>> {
-        by_id(&mut *self.readers.acquire().await?, id).await
+        by_id(&mut self.readers.acquire().await?, id).await
     }
 
     /// The keys of an owner that are not deleted, ordered by id, those after the id `after` only.
     pub async fn keys(&self, owner: &Owner, after: Option<&AccessKeyId>, limit: u32) -> Result<Page<KeyRow>> {
-        let rows = sqlx::query(&format!(
-            "{SELECT} WHERE k.account = $1 AND k.user_id IS NOT DISTINCT FROM $2 AND k.status <> 'deleted' \
-             AND k.id > $3 ORDER BY k.id LIMIT $4"
+        let rows = query(&format!(
+            "{SELECT} WHERE k.account = $1 AND k.{} AND k.status <> 'deleted' AND k.id > $3 ORDER BY k.id LIMIT $4",
+            owner.condition()
         ))
         .bind(as_int(owner.account))
-        .bind(owner.user_id.as_ref().map(UserId::as_str))
+        .bind(owner.user_id.as_ref().map_or("", UserId::as_str))
         .bind(after.map_or("", AccessKeyId::as_str))
         .bind(i64::from(limit) + 1)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
@@ -162,21 +173,19 @@ impl Registry {
         status: KeyStatus,
         at: i64,
     ) -> Result<Option<i64>> {
-        let mut transaction = self.write().await?;
-        let outcome = set_status(&mut transaction, id, owner, status, at).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| set_status(transaction, id, owner, status, at))
     }
 
     /// Every key that is not active, with the number of the newest change that was looked at.
     pub async fn denied_keys(&self) -> Result<DenyList> {
         let mut snapshot = Transaction::read(&self.readers).await?;
-        let outcome = denied(&mut snapshot).await;
+        let outcome = denied(snapshot.connection()).await;
         snapshot.end(outcome).await
     }
 }
 
 async fn set_status(
-    transaction: &mut SqliteConnection,
+    transaction: &mut Connection,
     id: &AccessKeyId,
     owner: &Owner,
     status: KeyStatus,
@@ -188,7 +197,7 @@ async fn set_status(
     if row.status == status {
         return Ok(None);
     }
-    sqlx::query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
+    query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
         .bind(status.as_str())
         .bind(at)
         .bind(id.as_str())
@@ -200,9 +209,9 @@ async fn set_status(
     changes::append(transaction, at, status.change(), id).await.map(Some)
 }
 
-async fn denied(snapshot: &mut SqliteConnection) -> Result<DenyList> {
+async fn denied(snapshot: &mut Connection) -> Result<DenyList> {
     let as_of = changes::last(snapshot).await?;
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT id FROM access_keys WHERE status <> 'active' \
          UNION SELECT substr(subject, 5) FROM denials WHERE subject LIKE 'key:%' \
          UNION SELECT k.id FROM denials d JOIN access_keys k ON k.user_id = substr(d.subject, 6) \
@@ -213,7 +222,7 @@ async fn denied(snapshot: &mut SqliteConnection) -> Result<DenyList> {
     let accounts = denials::accounts(snapshot).await?;
     let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), accounts, malformed: Vec::new() };
     for row in &rows {
-        let id: String = row.try_get_unchecked(0).unwrap_or_else(|_| "unreadable".into());
+        let id = row.name("id");
         match AccessKeyId::parse(id.as_bytes()) {
             Some(id) => list.ids.push(id),
             None => list.malformed.push(format!("access_keys {id:?}: not an access key id")),
@@ -223,17 +232,17 @@ async fn denied(snapshot: &mut SqliteConnection) -> Result<DenyList> {
 }
 
 /// The row of an id, as the connection sees it.
-pub(super) async fn by_id(connection: &mut SqliteConnection, id: &AccessKeyId) -> Result<Option<KeyRow>> {
-    let row = sqlx::query(&format!("{SELECT} WHERE k.id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
+pub(super) async fn by_id(connection: &mut Connection, id: &AccessKeyId) -> Result<Option<KeyRow>> {
+    let row = query(&format!("{SELECT} WHERE k.id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(read).transpose()
 }
 
 /// The id in a row that may have nothing else.
-pub(super) fn read_id(row: &SqliteRow) -> Result<AccessKeyId> {
+pub(super) fn read_id(row: &Row) -> Result<AccessKeyId> {
     Cells::of(row, "access_keys", "id").word("id", |text| AccessKeyId::parse(text.as_bytes()))
 }
 
-fn read(row: &SqliteRow) -> Result<KeyRow> {
+fn read(row: &Row) -> Result<KeyRow> {
     let cells = Cells::of(row, "access_keys", "id");
     Ok(KeyRow {
         id: cells.word("id", |text| AccessKeyId::parse(text.as_bytes()))?,

@@ -1,8 +1,11 @@
 //! Accounts, users, key metadata and status: everything the authority remembers, none of it secret.
 //!
-//! An embedded SQLite file. One connection writes, each mutation in one transaction that takes the write lock at its
-//! start and also appends to the numbered list of changes whatever a verifier must hear of; a few connections read.
-//! A transaction is on the disk before its call returns. Times are unix seconds and come from the caller.
+//! An embedded SQLite file, or a database of PostgreSQL's that several issuers share. Both take the same SQL ([`query`]); what
+//! differs stands in `sqlite`, `postgres` and `connection`.
+//!
+//! Each mutation is one transaction that takes the write lock at its start and also appends to the numbered list of changes
+//! whatever a verifier must hear of. One connection of a process writes, a few read. A transaction is on the disk before its
+//! call returns. Times are unix seconds and come from the caller.
 //!
 //! Calls answer with what was asked, with a "no" ([`RegistryError`]'s plain variants), or with
 //! [`RegistryError::Trouble`]: the registry could not tell.
@@ -11,21 +14,26 @@ mod accounts;
 mod backup;
 mod cells;
 mod changes;
+mod connection;
 mod denials;
 mod error;
 mod generations;
 mod issuing;
 mod keys;
 mod last_used;
+mod location;
 mod open;
+mod postgres;
+mod query;
+mod schema;
 mod settings;
+mod sqlite;
 mod transaction;
 mod user_id;
 mod users;
 mod writable;
 
 use rederive_hsm::access_key_id::AccessKeyId;
-use sqlx::sqlite::SqlitePool;
 
 pub use crate::feed::{Change, ChangeKind};
 pub use accounts::AccountRow;
@@ -35,18 +43,21 @@ pub use generations::{GenerationRow, GenerationState};
 pub use issuing::{NewKey, UsedSignature};
 pub use keys::{DenyList, KeyRow, KeyStatus, KeyUser, LastUsed, Owner};
 pub use last_used::KeyUse;
+pub use location::{BadUrl, Database, Location};
 pub use settings::Settings;
 pub use user_id::UserId;
 pub use users::{NewUser, Tag, UserRow, user_arn};
 
+use connection::{Connection, Pool};
+use query::{Row, query};
 use transaction::Transaction;
 use writable::LastTrial;
 
 /// The registry. Clones share its connections.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Pool,
+    readers: Pool,
     last_trial: LastTrial,
     /// The key that signed for what is written; `None` for an operator's command.
     actor: Option<AccessKeyId>,
@@ -68,20 +79,20 @@ impl Registry {
         Self { actor: Some(key), ..self.clone() }
     }
 
-    /// Starts a transaction that holds the write lock until its end.
-    async fn write(&self) -> Result<Transaction> {
+    /// Starts a transaction that holds the write lock until its end. [`transact!`](transaction::transact) ends it, too.
+    async fn begin_to_write(&self) -> Result<Transaction> {
         let mut transaction = Transaction::write(&self.writer).await?;
-        let Some(actor) = &self.actor else { return Ok(transaction) };
-        match keys::by_id(&mut transaction, actor).await {
-            Ok(Some(row)) if row.status == KeyStatus::Active => {
-                match denials::is_key_denied(&mut transaction, &row).await {
-                    Ok(false) => Ok(transaction),
-                    Ok(true) => transaction.end(Err(RegistryError::ActorDenied(*actor))).await,
-                    Err(error) => transaction.end(Err(error)).await,
-                }
-            }
-            Ok(_) => transaction.end(Err(RegistryError::ActorDenied(*actor))).await,
+        match self.check_actor(transaction.connection()).await {
+            Ok(()) => Ok(transaction),
             Err(error) => transaction.end(Err(error)).await,
+        }
+    }
+
+    async fn check_actor(&self, transaction: &mut Connection) -> Result<()> {
+        let Some(actor) = &self.actor else { return Ok(()) };
+        match keys::by_id(transaction, actor).await? {
+            Some(row) if row.status == KeyStatus::Active && !denials::is_key_denied(transaction, &row).await? => Ok(()),
+            _ => Err(RegistryError::ActorDenied(*actor)),
         }
     }
 }

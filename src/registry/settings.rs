@@ -1,9 +1,9 @@
 //! Settings that are fixed at first start, because ids out in the world depend on them.
 
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefix, Prefixes};
-use sqlx::{Row, SqliteConnection};
 
-use super::{Registry, RegistryError, Result, Trouble, TroubleKind};
+use super::transaction::transact;
+use super::{Connection, Registry, RegistryError, Result, Trouble, TroubleKind, query};
 
 const LAYOUT: &str = "layout";
 const LONG_TERM: &str = "long_term_prefixes";
@@ -21,7 +21,7 @@ pub struct Settings {
 impl Registry {
     /// The settings as they were last settled; `None` before the first start.
     pub async fn settings(&self) -> Result<Option<Settings>> {
-        read(&mut *self.readers.acquire().await?).await
+        read(&mut self.readers.acquire().await?).await
     }
 
     /// Settles the wanted settings against those of earlier starts and returns what holds.
@@ -29,13 +29,11 @@ impl Registry {
     /// The layout must be that of the first start. Prefixes may be new: they join the list, and those of earlier
     /// starts keep verifying. A prefix never changes between long-term and temporary.
     pub async fn settle(&self, wanted: &Settings) -> Result<Settings> {
-        let mut transaction = self.write().await?;
-        let outcome = settle(&mut transaction, wanted).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| settle(transaction, wanted))
     }
 }
 
-async fn settle(transaction: &mut SqliteConnection, wanted: &Settings) -> Result<Settings> {
+async fn settle(transaction: &mut Connection, wanted: &Settings) -> Result<Settings> {
     let settled = match read(transaction).await? {
         None => wanted.clone(),
         Some(fixed) => merge(wanted, &fixed)?,
@@ -66,7 +64,7 @@ fn merge(wanted: &Settings, fixed: &Settings) -> Result<Settings> {
     Ok(Settings { layout: fixed.layout, prefixes })
 }
 
-async fn read(connection: &mut SqliteConnection) -> Result<Option<Settings>> {
+async fn read(connection: &mut Connection) -> Result<Option<Settings>> {
     let Some(layout) = value(connection, LAYOUT).await? else { return Ok(None) };
     let long_term = value(connection, LONG_TERM).await?.unwrap_or_default();
     let temporary = value(connection, TEMPORARY).await?.unwrap_or_default();
@@ -78,19 +76,17 @@ async fn read(connection: &mut SqliteConnection) -> Result<Option<Settings>> {
     Ok(Some(settings.ok_or_else(malformed)?))
 }
 
-async fn value(connection: &mut SqliteConnection, name: &str) -> Result<Option<String>> {
-    let row = sqlx::query("SELECT value FROM settings WHERE name = $1").bind(name).fetch_optional(connection).await?;
+async fn value(connection: &mut Connection, name: &str) -> Result<Option<String>> {
+    let row = query("SELECT value FROM settings WHERE name = $1").bind(name).fetch_optional(connection).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-async fn store(transaction: &mut SqliteConnection, name: &str, value: &str) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-    )
-    .bind(name)
-    .bind(value)
-    .execute(transaction)
-    .await?;
+async fn store(transaction: &mut Connection, name: &str, value: &str) -> Result<()> {
+    query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value)
+        .execute(transaction)
+        .await?;
     Ok(())
 }
 

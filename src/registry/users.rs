@@ -2,13 +2,12 @@
 
 use rederive_hsm::access_key_id::Account;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteConnection;
-use sqlx::sqlite::SqliteRow;
 
 use super::accounts::{self, as_int};
 use super::cells::Cells;
 use super::changes;
-use super::{ChangeKind, Page, Registry, RegistryError, Result, UserId};
+use super::transaction::transact;
+use super::{ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, query};
 
 /// A user to create.
 #[derive(Clone, Debug)]
@@ -59,25 +58,25 @@ impl UserRow {
     }
 }
 
+const SELECT: &str = "SELECT user_id, account, name, path, tags, created_at FROM users";
+
 impl Registry {
     /// Creates a user.
     pub async fn create_user(&self, new: &NewUser) -> Result<UserRow> {
-        let mut transaction = self.write().await?;
-        let outcome = create(&mut transaction, new).await;
-        transaction.end(outcome).await?;
+        transact!(self, |transaction| create(transaction, new))?;
         let NewUser { user_id, account, name, path, tags, at } = new.clone();
         Ok(UserRow { user_id, account, name, path, tags, created_at: at })
     }
 
     /// The user of that name, in upper or lower case.
     pub async fn user_by_name(&self, account: Account, name: &str) -> Result<UserRow> {
-        let found = by_name(&mut *self.readers.acquire().await?, account, name).await?;
+        let found = by_name(&mut self.readers.acquire().await?, account, name).await?;
         found.ok_or_else(|| RegistryError::NoSuchUser { account, user: name.into() })
     }
 
     /// The user with that id.
     pub async fn user_by_id(&self, account: Account, user_id: &UserId) -> Result<UserRow> {
-        let found = by_id(&mut *self.readers.acquire().await?, account, user_id).await?;
+        let found = by_id(&mut self.readers.acquire().await?, account, user_id).await?;
         found.ok_or_else(|| RegistryError::NoSuchUser { account, user: user_id.to_string() })
     }
 
@@ -90,28 +89,26 @@ impl Registry {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<UserRow>> {
-        let rows = sqlx::query(
-            "SELECT * FROM users WHERE account = $1 AND deleted_at IS NULL AND lower(name) > lower($2) \
-             AND substr(path, 1, length($3)) = $3 ORDER BY lower(name) LIMIT $4",
-        )
+        let rows = query(&format!(
+            "{SELECT} WHERE account = $1 AND deleted_at IS NULL AND lower(name) > lower($2) \
+             AND substr(path, 1, length($3)) = $3 ORDER BY lower(name) LIMIT $4"
+        ))
         .bind(as_int(account))
         .bind(after.unwrap_or(""))
         .bind(path_prefix)
         .bind(i64::from(limit) + 1)
-        .fetch_all(&self.readers)
+        .fetch_all(&mut self.readers.acquire().await?)
         .await?;
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 
     /// Deletes a user; refuses while it has keys, active or not.
     pub async fn delete_user(&self, account: Account, user_id: &UserId, at: i64) -> Result<()> {
-        let mut transaction = self.write().await?;
-        let outcome = delete(&mut transaction, account, user_id, at).await;
-        transaction.end(outcome).await
+        transact!(self, |transaction| delete(transaction, account, user_id, at))
     }
 }
 
-async fn create(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()> {
+async fn create(transaction: &mut Connection, new: &NewUser) -> Result<()> {
     if !accounts::exists(transaction, new.account).await? {
         return Err(RegistryError::NoSuchAccount(new.account));
     }
@@ -122,18 +119,17 @@ async fn create(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()>
     changes::append(transaction, new.at, ChangeKind::UserCreated, &new.user_id).await.map(|_| ())
 }
 
-async fn delete(transaction: &mut SqliteConnection, account: Account, user_id: &UserId, at: i64) -> Result<()> {
-    let gone =
-        sqlx::query("UPDATE users SET deleted_at = $1 WHERE user_id = $2 AND account = $3 AND deleted_at IS NULL")
-            .bind(at)
-            .bind(user_id.as_str())
-            .bind(as_int(account))
-            .execute(&mut *transaction)
-            .await?;
-    if gone.rows_affected() == 0 {
+async fn delete(transaction: &mut Connection, account: Account, user_id: &UserId, at: i64) -> Result<()> {
+    let gone = query("UPDATE users SET deleted_at = $1 WHERE user_id = $2 AND account = $3 AND deleted_at IS NULL")
+        .bind(at)
+        .bind(user_id.as_str())
+        .bind(as_int(account))
+        .execute(&mut *transaction)
+        .await?;
+    if gone == 0 {
         return Err(RegistryError::NoSuchUser { account, user: user_id.to_string() });
     }
-    let keys = sqlx::query("SELECT 1 FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted'")
+    let keys = query("SELECT 1 FROM access_keys WHERE account = $1 AND user_id = $2 AND status <> 'deleted'")
         .bind(as_int(account))
         .bind(user_id.as_str());
     if keys.fetch_optional(&mut *transaction).await?.is_some() {
@@ -142,8 +138,8 @@ async fn delete(transaction: &mut SqliteConnection, account: Account, user_id: &
     changes::append(transaction, at, ChangeKind::UserDeleted, user_id).await.map(|_| ())
 }
 
-async fn insert(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()> {
-    let inserted = sqlx::query(
+async fn insert(transaction: &mut Connection, new: &NewUser) -> Result<()> {
+    let inserted = query(
         "INSERT INTO users (user_id, account, name, path, tags, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (user_id) DO NOTHING",
     )
@@ -155,14 +151,14 @@ async fn insert(transaction: &mut SqliteConnection, new: &NewUser) -> Result<()>
     .bind(new.at)
     .execute(transaction)
     .await?;
-    match inserted.rows_affected() {
+    match inserted {
         0 => Err(RegistryError::DuplicateUserId(new.user_id.clone())),
         _ => Ok(()),
     }
 }
 
-async fn by_name(connection: &mut SqliteConnection, account: Account, name: &str) -> Result<Option<UserRow>> {
-    let row = sqlx::query("SELECT * FROM users WHERE account = $1 AND lower(name) = lower($2) AND deleted_at IS NULL")
+async fn by_name(connection: &mut Connection, account: Account, name: &str) -> Result<Option<UserRow>> {
+    let row = query(&format!("{SELECT} WHERE account = $1 AND lower(name) = lower($2) AND deleted_at IS NULL"))
         .bind(as_int(account))
         .bind(name)
         .fetch_optional(connection)
@@ -171,12 +167,8 @@ async fn by_name(connection: &mut SqliteConnection, account: Account, name: &str
 }
 
 /// The user with that id, as the connection sees it; `None` for a deleted one.
-pub(super) async fn by_id(
-    connection: &mut SqliteConnection,
-    account: Account,
-    user_id: &UserId,
-) -> Result<Option<UserRow>> {
-    let row = sqlx::query("SELECT * FROM users WHERE account = $1 AND user_id = $2 AND deleted_at IS NULL")
+pub(super) async fn by_id(connection: &mut Connection, account: Account, user_id: &UserId) -> Result<Option<UserRow>> {
+    let row = query(&format!("{SELECT} WHERE account = $1 AND user_id = $2 AND deleted_at IS NULL"))
         .bind(as_int(account))
         .bind(user_id.as_str())
         .fetch_optional(connection)
@@ -184,7 +176,7 @@ pub(super) async fn by_id(
     row.as_ref().map(read).transpose()
 }
 
-fn read(row: &SqliteRow) -> Result<UserRow> {
+fn read(row: &Row) -> Result<UserRow> {
     let cells = Cells::of(row, "users", "user_id");
     Ok(UserRow {
         user_id: cells.word("user_id", UserId::parse)?,

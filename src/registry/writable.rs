@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::SqliteConnection;
 use tokio::sync::Mutex;
 
-use super::{Registry, Result, Trouble, TroubleKind, changes};
+use super::transaction::transact;
+use super::{Connection, Registry, Result, Trouble, TroubleKind, changes, query};
 
 /// For how long one trial speaks for the next: whoever asks often makes no load on the disk.
 const TRIAL_HOLDS: Duration = Duration::from_secs(1);
@@ -32,18 +32,16 @@ impl Registry {
         if last.is_some_and(|at| at.elapsed() < TRIAL_HOLDS) {
             return Ok(());
         }
-        let mut transaction = self.write().await?;
-        let outcome = write_and_take_back(&mut transaction).await;
-        transaction.end(outcome).await?;
+        transact!(self, |transaction| write_and_take_back(transaction))?;
         *last = Some(Instant::now());
         Ok(())
     }
 }
 
 /// The page is written although its rows are the same as before. (An update that changes nothing writes nothing.)
-async fn write_and_take_back(transaction: &mut SqliteConnection) -> Result<()> {
+async fn write_and_take_back(transaction: &mut Connection) -> Result<()> {
     changes::last(transaction).await?;
-    sqlx::query("INSERT INTO settings (name, value) VALUES ('trial', '')").execute(&mut *transaction).await?;
-    sqlx::query("DELETE FROM settings WHERE name = 'trial'").execute(transaction).await?;
+    query("INSERT INTO settings (name, value) VALUES ('trial', '')").execute(&mut *transaction).await?;
+    query("DELETE FROM settings WHERE name = 'trial'").execute(transaction).await?;
     Ok(())
 }

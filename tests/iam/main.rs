@@ -15,7 +15,7 @@ use rederive::iam::{
     Answer, Caller, KeyOffice, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer,
 };
 use rederive::registry::{
-    GenerationRow, GenerationState, KeyStatus, KeyUser, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
+    GenerationRow, GenerationState, KeyStatus, KeyUser, Location, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
     UsedSignature, UserId,
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
@@ -77,7 +77,8 @@ impl KeyOffice for Office {
 impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let registry = Registry::create_or_open(&folder.path().join("registry.sqlite")).await.expect("opens");
+        let registry =
+            Registry::create_or_open(&Location::File(folder.path().join("registry.sqlite"))).await.expect("opens");
         registry.create_account(account(), NOW - 1000).await.expect("an account");
         registry.insert_generation(&generation()).await.expect("a generation");
         let place = Self {

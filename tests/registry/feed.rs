@@ -3,7 +3,7 @@
 use rederive::feed::{Chain, Change, ChangeKind};
 use rederive::registry::{GenerationRow, GenerationState, KeyStatus, Registry, RegistryError, Subject, TroubleKind};
 
-use super::{Place, account, generation, id, new_key, new_user, root};
+use super::{account, generation, id, new_key, new_user, place, root};
 
 /// Reads the whole feed and follows its chain, as a verifier does.
 async fn follow(registry: &Registry) -> (Vec<Change>, Chain) {
@@ -25,7 +25,7 @@ fn kinds(changes: &[Change]) -> Vec<ChangeKind> {
 
 #[tokio::test]
 async fn every_entry_follows_on_the_one_before() {
-    let place = Place::new().await;
+    let place = place().await;
     place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
     place.registry.set_key_status(&id(1), &root(), KeyStatus::Inactive, 30).await.expect("set");
     let (changes, head) = follow(&place.registry).await;
@@ -43,7 +43,7 @@ async fn every_entry_follows_on_the_one_before() {
 /// Two versions on one registry: the older one appends entries without hashes, and knows no column for them.
 #[tokio::test]
 async fn entries_of_an_older_version_join_the_chain() {
-    let place = Place::new().await;
+    let place = place().await;
     let append = |seq: i64| {
         format!(
             "INSERT INTO changes (seq, at, kind, subject) VALUES ({seq}, 9, 'key-deactivated', '{}'); \
@@ -65,23 +65,23 @@ async fn entries_of_an_older_version_join_the_chain() {
 /// A registry that an older version made: what its entries do not tell is told anew where the feed begins.
 #[tokio::test]
 async fn a_registry_from_before_the_feed_announces_its_generations() {
-    let place = Place::new().await;
+    let place = place().await;
     place.registry.close().await;
     place.vandalise("DELETE FROM feed_head; UPDATE changes SET detail = '', hash = NULL").await;
-    let registry = Registry::open(&place.path()).await.expect("opens");
+    let registry = Registry::open(&place.location).await.expect("opens");
     let (changes, _) = follow(&registry).await;
     assert_eq!(changes.len(), 3);
     assert_eq!(GenerationRow::of_change(&changes[1]), None, "as the older version left it");
     assert_eq!(GenerationRow::of_change(&changes[2]), Some(generation(0, GenerationState::Issuing)));
     drop(registry);
-    let again = Registry::open(&place.path()).await.expect("opens");
+    let again = Registry::open(&place.location).await.expect("opens");
     assert_eq!(follow(&again).await.0.len(), 3, "it begins once");
 }
 
 #[tokio::test]
 async fn denying_a_user_denies_its_keys_and_keeps_it_from_new_ones() {
     use ChangeKind as Kind;
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
     place.registry.insert_key(&new_key(id(2), &alice)).await.expect("made");
@@ -124,7 +124,7 @@ async fn denying_a_user_denies_its_keys_and_keeps_it_from_new_ones() {
 
 #[tokio::test]
 async fn an_id_that_was_denied_is_never_issued() {
-    let place = Place::new().await;
+    let place = place().await;
     assert!(place.registry.deny(&Subject::Key(id(1)), 40).await.expect("denied"));
     let taken = place.registry.insert_key(&new_key(id(1), &root())).await;
     assert!(matches!(taken, Err(RegistryError::DuplicateId(_))), "{taken:?}");
@@ -136,7 +136,7 @@ async fn an_id_that_was_denied_is_never_issued() {
 
 #[tokio::test]
 async fn a_denied_account_is_listed_and_gets_no_key() {
-    let place = Place::new().await;
+    let place = place().await;
     place.registry.deny(&Subject::Account(account()), 40).await.expect("denied");
     assert_eq!(place.registry.denied_keys().await.expect("lists").accounts, [account()]);
     let none = place.registry.insert_key(&new_key(id(1), &root())).await;

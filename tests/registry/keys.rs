@@ -7,11 +7,11 @@ use rederive::registry::{
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 
-use super::{Place, account, generation, id, id_in, new_key, new_user, root};
+use super::{account, generation, id, id_in, new_key, new_user, place, root};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_at_once_get_two_keys() {
-    let place = Place::new().await;
+    let place = place().await;
     for owner in [root(), place.user("alice").await] {
         let base = if owner.user_id.is_some() { 100 } else { 200 };
         let tasks: Vec<_> = (0..16)
@@ -35,7 +35,7 @@ async fn sixteen_at_once_get_two_keys() {
 
 #[tokio::test]
 async fn inactive_keys_count_and_deleted_ones_do_not() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("first");
     place.registry.insert_key(&new_key(id(2), &alice)).await.expect("second");
@@ -48,7 +48,7 @@ async fn inactive_keys_count_and_deleted_ones_do_not() {
 
 #[tokio::test]
 async fn a_taken_id_is_never_taken_again() {
-    let place = Place::new().await;
+    let place = place().await;
     let (alice, bob) = (place.user("alice").await, place.user("bob").await);
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("first");
     let again = place.registry.insert_key(&new_key(id(1), &bob)).await;
@@ -64,7 +64,7 @@ async fn a_taken_id_is_never_taken_again() {
 
 #[tokio::test]
 async fn a_deleted_key_is_no_key_to_its_owner() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
     place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 30).await.expect("deleted");
@@ -77,7 +77,7 @@ async fn a_deleted_key_is_no_key_to_its_owner() {
 
 #[tokio::test]
 async fn only_the_owner_changes_a_key() {
-    let place = Place::new().await;
+    let place = place().await;
     let (alice, bob) = (place.user("alice").await, place.user("bob").await);
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
     let stranger = Owner { account: Account::new(1).expect("a number"), user_id: None };
@@ -93,7 +93,7 @@ async fn only_the_owner_changes_a_key() {
 
 #[tokio::test]
 async fn a_signature_gives_one_secret() {
-    let place = Place::new().await;
+    let place = place().await;
     let signature = Some(UsedSignature { hash: [1; 32], expires_at: 320 });
     let signed = |serial, owner: &Owner, at| NewKey { signature, at, ..new_key(id(serial), owner) };
     let (alice, bob) = (place.user("alice").await, place.user("bob").await);
@@ -111,7 +111,7 @@ async fn a_signature_gives_one_secret() {
 
 #[tokio::test]
 async fn keys_need_an_issuing_generation_and_a_live_owner() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     let unknown = place.registry.insert_key(&new_key(id_in(1, 1), &alice)).await;
     assert!(matches!(unknown, Err(RegistryError::NoSuchGeneration(_))), "{unknown:?}");
@@ -142,7 +142,7 @@ async fn keys_need_an_issuing_generation_and_a_live_owner() {
 
 #[tokio::test]
 async fn an_account_comes_with_its_key_or_not_at_all() {
-    let place = Place::new().await;
+    let place = place().await;
     place.registry.insert_generation(&generation(1, GenerationState::Pending)).await.expect("made");
     let owner = Owner { account: Account::new(7).expect("a number"), user_id: None };
     let before = place.registry.last_change().await.expect("counts");
@@ -161,7 +161,7 @@ async fn an_account_comes_with_its_key_or_not_at_all() {
 
 #[tokio::test]
 async fn half_of_the_serials_is_the_end() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
     place.vandalise("UPDATE serials_used SET count = (1 << 19) - 1").await;
@@ -173,7 +173,7 @@ async fn half_of_the_serials_is_the_end() {
 
 #[tokio::test]
 async fn a_row_tells_whose_key_it_is() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     place.registry.insert_key(&new_key(id(1), &root())).await.expect("root key");
     let made = NewKey { created_by: Some(id(1)), ..new_key(id(2), &alice) };
@@ -189,7 +189,7 @@ async fn a_row_tells_whose_key_it_is() {
 
 #[tokio::test]
 async fn lists_come_in_pages() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     for serial in 1..=5 {
         let new = NewKey { quota: 9, ..new_key(id(serial), &alice) };
@@ -210,7 +210,7 @@ async fn lists_come_in_pages() {
 
 #[tokio::test]
 async fn the_latest_use_stays() {
-    let place = Place::new().await;
+    let place = place().await;
     place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
     let used = |at, service: &str| KeyUse {
         id: id(1),
@@ -224,7 +224,7 @@ async fn the_latest_use_stays() {
 
 #[tokio::test]
 async fn the_deny_list_is_what_is_not_active() {
-    let place = Place::new().await;
+    let place = place().await;
     for (serial, status) in [(1, KeyStatus::Active), (2, KeyStatus::Inactive), (3, KeyStatus::Deleted)] {
         let new = NewKey { quota: 9, ..new_key(id(serial), &root()) };
         place.registry.insert_key(&new).await.expect("made");
@@ -246,7 +246,10 @@ async fn a_malformed_row_is_trouble_that_names_it() {
     for (column, value) in
         [("status", "'lost'"), ("generation", "200"), ("account", "-1"), ("created_at", "'noon'"), ("user_id", "'x'")]
     {
-        let place = Place::new().await;
+        let place = place().await;
+        if value == "'noon'" && !place.is_sqlite() {
+            continue; // Its columns have types.
+        }
         place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
         place.registry.insert_key(&new_key(id(2), &root())).await.expect("made");
         place.vandalise(&format!("UPDATE access_keys SET {column} = {value} WHERE id = '{}'", id(1))).await;
@@ -264,7 +267,7 @@ async fn a_malformed_row_is_trouble_that_names_it() {
 
 #[tokio::test]
 async fn a_malformed_id_does_not_hide_the_others_from_the_deny_list() {
-    let place = Place::new().await;
+    let place = place().await;
     place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
     place.registry.insert_key(&new_key(id(2), &root())).await.expect("made");
     place.vandalise(&format!("UPDATE access_keys SET id = 'nonsense', status = 'lost' WHERE id = '{}'", id(1))).await;
@@ -277,7 +280,7 @@ async fn a_malformed_id_does_not_hide_the_others_from_the_deny_list() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_are_numbered_without_gaps() {
-    let place = Place::new().await;
+    let place = place().await;
     let before = place.registry.last_change().await.expect("counts");
     let tasks: Vec<_> = (0..16)
         .map(|n| {
@@ -309,7 +312,7 @@ async fn changes_are_numbered_without_gaps() {
 
 #[tokio::test]
 async fn a_key_that_was_switched_off_changes_nothing_any_more() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     for serial in [1, 2] {
         place.registry.insert_key(&new_key(id(serial), &alice)).await.expect("made");

@@ -3,11 +3,11 @@
 use rederive::registry::{ChangeKind, KeyStatus, NewUser, RegistryError, Tag, UserId};
 use rederive_hsm::access_key_id::Account;
 
-use super::{Place, account, id, new_key, new_user};
+use super::{account, id, new_key, new_user, place};
 
 #[tokio::test]
 async fn a_user_is_found_by_name_and_by_id() {
-    let place = Place::new().await;
+    let place = place().await;
     let tags = vec![Tag { key: "team".into(), value: "\"red\" & ünlikely".into() }];
     let new = NewUser { tags, ..new_user("Alice", "/a/b/") };
     let made = place.registry.create_user(&new).await.expect("made");
@@ -24,7 +24,7 @@ async fn a_user_is_found_by_name_and_by_id() {
 
 #[tokio::test]
 async fn names_are_unique_without_regard_to_case_and_ids_for_ever() {
-    let place = Place::new().await;
+    let place = place().await;
     let first = place.registry.create_user(&new_user("alice", "/")).await.expect("made");
     let twin = place.registry.create_user(&new_user("ALICE", "/other/")).await;
     assert!(matches!(twin, Err(RegistryError::UserExists { .. })), "{twin:?}");
@@ -40,7 +40,7 @@ async fn names_are_unique_without_regard_to_case_and_ids_for_ever() {
 
 #[tokio::test]
 async fn a_user_with_keys_stays() {
-    let place = Place::new().await;
+    let place = place().await;
     let alice = place.user("alice").await;
     let user_id = alice.user_id.clone().expect("a user");
     place.registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
@@ -62,7 +62,7 @@ async fn a_user_with_keys_stays() {
 
 #[tokio::test]
 async fn lists_go_by_name_and_path() {
-    let place = Place::new().await;
+    let place = place().await;
     for (name, path) in [("bob", "/a/"), ("Alice", "/a/b/"), ("dave", "/A/"), ("carol", "/"), ("Eve", "/a/b/")] {
         place.registry.create_user(&new_user(name, path)).await.expect("made");
     }

@@ -1,0 +1,16 @@
+//! The suite on SQLite.
+
+use crate::place::*;
+
+#[path = "feed.rs"]
+mod feed;
+#[path = "keys.rs"]
+mod keys;
+#[path = "store.rs"]
+mod store;
+#[path = "users.rs"]
+mod users;
+
+async fn place() -> Place {
+    Place::sqlite().await
+}
