@@ -1,8 +1,11 @@
 //! `serve` is killed at random moments of a create loop: no key that was acknowledged is lost, no id comes twice.
 
 mod common;
+#[path = "common/postgres.rs"]
+mod postgres;
 
 use std::collections::HashSet;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -52,12 +55,26 @@ fn owner(dev: &Dev, pair: &Pair) -> String {
 
 #[test]
 fn no_acknowledged_key_is_lost_and_no_id_comes_twice() {
+    kill_again_and_again(&[]);
+}
+
+#[test]
+fn nor_on_postgres() {
+    kill_again_and_again(&[("REDERIVE_REGISTRY__URL", postgres::database())]);
+}
+
+fn kill_again_and_again(settings: &[(&str, String)]) {
     let directory = tempfile::tempdir().expect("a temporary directory");
+    let start = || {
+        let mut command = Command::new(common::REDERIVE);
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
+        Dev::start_by(command, directory.path())
+    };
     let rounds = if common::long() { 200 } else { 20 };
     let mut all = Vec::<Pair>::new();
     let mut delays = Vec::new();
     for round in 0..rounds {
-        let dev = Dev::start_in(directory.path());
+        let dev = start();
         // Spread over the time in which a few keys are made.
         let delay = Duration::from_micros((round as u64 * 7919) % 60_000);
         let (started, acknowledged) = (Instant::now(), AtomicUsize::new(0));
@@ -81,7 +98,7 @@ fn no_acknowledged_key_is_lost_and_no_id_comes_twice() {
         });
         all.extend(created);
     }
-    let dev = Dev::start_in(directory.path());
+    let dev = start();
     let ids: HashSet<_> = all.iter().map(|pair| &pair.access_key_id).collect();
     assert_eq!(ids.len(), all.len(), "an id came twice");
     assert!(all.len() >= rounds / 2, "the control: keys were created between the kills ({} of them)", all.len());

@@ -1,0 +1,9 @@
+//! Issuers and verifiers as separate processes, on both registries.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod feed;
+#[path = "../common/postgres.rs"]
+mod postgres;
+mod shared;
+mod support;

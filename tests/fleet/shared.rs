@@ -1,0 +1,155 @@
+//! Several issuers on one PostgreSQL, and what they do when it is gone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::common::{self, sign};
+use crate::postgres::{self, Server};
+use crate::support::{Fleet, LONG, Node, pair};
+
+#[test]
+fn what_one_issuer_writes_the_other_knows() {
+    let fleet = Fleet::on_postgres(&postgres::database());
+    let (one, two) = (fleet.issuer(), fleet.another_issuer("two", &[]));
+    let verifiers = [fleet.verifier("first", ""), {
+        fleet.wire.lead_to(&two.rpc);
+        fleet.verifier("second", "")
+    }];
+    let nodes = [one, &two, &verifiers[0], &verifiers[1]];
+    let call = |node: &Node, body: &str| {
+        let (status, xml) = node.iam(&fleet.root, body);
+        assert_eq!(status, 200, "{body}: {xml}");
+        xml
+    };
+    for (here, there, name) in [(one, &two, "alice"), (&two, one, "bob")] {
+        call(here, &format!("Action=CreateUser&UserName={name}"));
+        let key = pair(&call(there, &format!("Action=CreateAccessKey&UserName={name}")));
+        for node in nodes {
+            assert_eq!(node.says(&key), "accept", "the very next request");
+        }
+        let (status, xml) = here.iam(&key, "Action=GetUser");
+        assert!(status == 200 && xml.contains(&format!("<UserName>{name}</UserName>")), "{xml}");
+        for status in ["Inactive", "Active"] {
+            let id = &key.access_key_id;
+            call(here, &format!("Action=UpdateAccessKey&UserName={name}&AccessKeyId={id}&Status={status}"));
+            let expected = if status == "Active" { "accept" } else { "refuse" };
+            assert_eq!(here.says(&key), expected, "at once where it was said");
+            nodes.iter().for_each(|node| node.soon_says(&key, expected));
+        }
+    }
+    // A verifier that followed one goes on with the other: it is one feed.
+    fleet.wire.cut();
+    fleet.wire.lead_to(&one.rpc);
+    let alice = pair(&call(one, "Action=CreateAccessKey&UserName=alice"));
+    call(&two, &format!("Action=DeleteAccessKey&UserName=alice&AccessKeyId={}", alice.access_key_id));
+    nodes.iter().for_each(|node| node.soon_says(&alice, "refuse"));
+    assert!(nodes.iter().all(|node| !node.log().contains("ALARM")));
+}
+
+#[test]
+fn a_quota_holds_over_issuers() {
+    let fleet = Fleet::on_postgres(&postgres::database());
+    let two = fleet.another_issuer("two", &[]);
+    for round in 0..3 {
+        fleet.iam(&format!("Action=CreateUser&UserName=u{round}"));
+        let answers: Vec<_> = std::thread::scope(|scope| {
+            let create = |n: usize| {
+                let node = if n.is_multiple_of(2) { fleet.issuer() } else { &two };
+                // Each signed differently, or they would be one request.
+                node.iam(&fleet.root, &format!("Action=CreateAccessKey&UserName=u{round}&Nonce={n}"))
+            };
+            let threads: Vec<_> = (0..10).map(|n| scope.spawn(move || create(n))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        let mut seen = BTreeMap::new();
+        for (status, xml) in answers {
+            *seen.entry((status, xml.contains("LimitExceeded"))).or_insert(0) += 1;
+        }
+        assert_eq!(seen, BTreeMap::from([((200, false), 2), ((409, true), 8)]), "{seen:?}");
+    }
+}
+
+/// The stock client, on PostgreSQL.
+#[test]
+fn the_aws_cli_works_on_postgres() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let mut command = std::process::Command::new(common::REDERIVE);
+    command.env("REDERIVE_REGISTRY__URL", postgres::database());
+    let dev = common::Dev::start_by(command, directory.path());
+    let alice = dev.user("alice");
+    assert_eq!(dev.verify(&sign::s3_get(&alice, &dev.ready.region, "h", "/b/k").call()).1["decision"], "accept");
+    let listed = dev.aws_json(&alice, "iam list-access-keys");
+    assert_eq!(listed["AccessKeyMetadata"][0]["AccessKeyId"], alice.access_key_id.as_str());
+    dev.aws_refused(&dev.ready.root, "iam create-user --user-name ALICE", "EntityAlreadyExists");
+    dev.aws_json(
+        &dev.ready.root,
+        &format!("iam delete-access-key --user-name alice --access-key-id {}", alice.access_key_id),
+    );
+    assert_eq!(dev.verify(&sign::s3_get(&alice, &dev.ready.region, "h", "/b/k").call()).1["decision"], "refuse");
+    assert!(!directory.path().join("registry.sqlite").exists());
+}
+
+/// PostgreSQL is killed, hangs, and comes back under load: decisions go on until denials are too old, then nothing is decided,
+/// and all goes on by itself. No deleted key is accepted at any moment.
+#[test]
+fn a_registry_that_is_gone_is_outlived_and_then_waited_for() {
+    let server = Server::durable();
+    let stale = ("REDERIVE_FEED__MAX_STALENESS_S", "5");
+    let fleet = Fleet::on_postgres(&server.database());
+    let node = fleet.another_issuer("two", &[stale]);
+    fleet.wire.lead_to(&node.rpc);
+    let verifier = fleet.verifier("verifier", "max_staleness_s = 5");
+    let (alice, bob) = (fleet.user("alice"), fleet.user("bob"));
+    let nodes = [&node, &verifier];
+    fleet.iam(&format!("Action=DeleteAccessKey&UserName=bob&AccessKeyId={}", bob.access_key_id));
+    nodes.iter().for_each(|node| node.soon_says(&bob, "refuse"));
+    nodes.iter().for_each(|node| node.soon_says(&alice, "accept"));
+
+    let stop = AtomicBool::new(false);
+    let load = |name: &str, node: &Node| {
+        let requests = [&alice, &bob].map(|pair| sign::s3_get(pair, "local", "h", "/b/k"));
+        let mut seen = BTreeMap::<String, u32>::new();
+        while !stop.load(Ordering::Relaxed) {
+            for (whose, request) in ["alice", "bob"].iter().zip(&requests) {
+                let (_, answer) = node.ask(request);
+                *seen.entry(format!("{whose} {}", answer["decision"].as_str().unwrap_or("?"))).or_insert(0) += 1;
+            }
+        }
+        assert!(!seen.contains_key("bob accept"), "{name}: a deleted key was accepted: {seen:?}");
+        assert!(!seen.contains_key("alice refuse"), "{name}: trouble of ours was told as a refusal: {seen:?}");
+        assert!(seen["alice accept"] > 0 && seen["alice unavailable"] > 0, "{name}, the control: {seen:?}");
+    };
+    std::thread::scope(|scope| {
+        let stopped = Stop(&stop);
+        let loads = [scope.spawn(|| load("issuer", &node)), scope.spawn(|| load("verifier", &verifier))];
+        let killed = (Server::stop as fn(&Server), Server::start_again as fn(&Server));
+        for (fault, mend) in [killed, (Server::pause, Server::resume)] {
+            fault(&server);
+            assert_eq!(
+                nodes.map(|node| node.says(&alice)),
+                ["accept", "accept"],
+                "rows in memory are good for a while"
+            );
+            let (status, xml) = node.iam(&fleet.root, "Action=CreateUser&UserName=nobody");
+            assert!(status == 503 && xml.contains("<Type>Receiver</Type>"), "{status} {xml}");
+            nodes.iter().for_each(|node| node.soon_says(&alice, "unavailable"));
+            mend(&server);
+            nodes.iter().for_each(|node| node.soon_says(&alice, "accept"));
+            common::wait_until("changes again", LONG, || {
+                node.iam(&fleet.root, "Action=CreateUser&UserName=carol").0 != 503
+            });
+        }
+        drop(stopped);
+        loads.into_iter().for_each(|load| load.join().expect("no panic"));
+    });
+}
+
+/// Ends the load even where an assertion fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
