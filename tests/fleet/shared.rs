@@ -125,12 +125,13 @@ fn a_registry_that_is_gone_is_outlived_and_then_waited_for() {
         let loads = [scope.spawn(|| load("issuer", &node)), scope.spawn(|| load("verifier", &verifier))];
         let killed = (Server::stop as fn(&Server), Server::start_again as fn(&Server));
         for (fault, mend) in [killed, (Server::pause, Server::resume)] {
+            let since = Instant::now();
             fault(&server);
-            assert_eq!(
-                nodes.map(|node| node.says(&alice)),
-                ["accept", "accept"],
-                "rows in memory are good for a while"
-            );
+            let said = nodes.map(|node| node.says(&alice));
+            // On a slow machine the while may be over.
+            if since.elapsed() < Duration::from_secs(3) {
+                assert_eq!(said, ["accept", "accept"], "rows in memory are good for a while");
+            }
             let (status, xml) = node.iam(&fleet.root, "Action=CreateUser&UserName=nobody");
             assert!(status == 503 && xml.contains("<Type>Receiver</Type>"), "{status} {xml}");
             nodes.iter().for_each(|node| node.soon_says(&alice, "unavailable"));
