@@ -3,6 +3,7 @@
 //! It stands apart from the authority's configuration because the worker does not trust the authority: rights that
 //! are not written here are not had, whatever comes over the wire.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,19 @@ pub struct TokenConfig {
     /// How many threads, with two sessions each, ask the token at the same time.
     #[serde(default = "one")]
     pub sessions: u16,
+    /// The classes of masters that are another here than where they were made: of replicas.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<u8, KeyClass>,
+    /// The file that says that this token refused the PIN. While it is there, nobody logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<PathBuf>,
+}
+
+impl TokenConfig {
+    /// The attributes that the key of a generation has on this token.
+    pub fn class_of(&self, generation: &GenerationConfig) -> KeyClass {
+        self.classes.get(&generation.number).copied().unwrap_or(generation.class)
+    }
 }
 
 fn one() -> u16 {

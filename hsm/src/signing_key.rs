@@ -17,6 +17,14 @@ impl ScopeDate {
         Some(Self(*digits))
     }
 
+    /// The day that is so many days after 1 January 1970, in this and the coming millennia.
+    pub fn of_day(days_since_1970: i64) -> Option<Self> {
+        let first = time::Date::from_ordinal_date(1970, 1).ok()?;
+        let date = first.checked_add(time::Duration::days(days_since_1970))?;
+        let text = format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day());
+        Self::parse(text.as_bytes().try_into().ok()?)
+    }
+
     /// The eight digits.
     pub fn digits(&self) -> &[u8; 8] {
         &self.0
@@ -104,6 +112,11 @@ impl SigningKey {
     /// The 32 bytes, for the wire.
     pub fn into_secret(self) -> Secret32 {
         self.0
+    }
+
+    /// Whether two keys are the same, in constant time.
+    pub fn ct_eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0)
     }
 
     /// The 32 bytes, for the one computation that needs them.

@@ -55,6 +55,8 @@ impl Store {
             serial: None,
             pin: PinSource::File(self.directory.join("pin")),
             sessions: 1,
+            classes: std::collections::BTreeMap::new(),
+            latch: None,
         })
     }
 }

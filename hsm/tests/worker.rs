@@ -58,6 +58,8 @@ fn config() -> WorkerConfig {
             serial: None,
             pin: PinSource::Env("NONE".into()),
             sessions: 1,
+            classes: Default::default(),
+            latch: None,
         },
         // Account 123456789012 has the share 0x2d40: inside generation 0 and 1, outside generation 2.
         generations: vec![generation(0, true, 0xffff), generation(1, false, 0xffff), generation(2, true, 0x2d3f)],
@@ -366,5 +368,9 @@ fn answers_survive_the_wire_and_leave_no_secret_in_the_buffer() {
 fn hellos_survive_the_wire() {
     let failed = Hello::Failed(StartFailure { pin_refused: true, text: "no such token".into() });
     assert_eq!(Hello::decode(&failed.encode()), Ok(failed));
-    assert_eq!(Hello::decode(&Hello::Ready.encode()), Ok(Hello::Ready));
+    for held in [vec![], vec![generation(0), generation(127)]] {
+        let ready = Hello::Ready(held);
+        assert_eq!(Hello::decode(&ready.encode()), Ok(ready));
+    }
+    assert!(Hello::decode(&[rederive_hsm::wire::VERSION, 0, 128]).is_err(), "no such generation");
 }

@@ -10,7 +10,8 @@ use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroize;
 
-use super::{Call, Counts, Order};
+use super::Counts;
+use super::line::{Call, Order};
 use crate::wire::{self, Answer};
 
 /// Requests that go out in one write.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
+use super::balance::GenerationSet;
 use crate::config::WorkerConfig;
 use crate::wire::{self, Hello};
 use crate::worker::{AdminAnswer, AdminRequest};
@@ -26,14 +27,19 @@ pub struct Launch {
     pub config: WorkerConfig,
     /// Variables set for the worker, such as `SOFTHSM2_CONF`.
     pub environment: Vec<(String, String)>,
-    /// After how long without an answer a worker is killed and replaced.
+    /// After how long without an answer a worker is killed and replaced, and another one asked.
     pub deadline: Duration,
+    /// How many workers this token has.
+    pub workers: u16,
+    /// Its share of the requests, compared with other tokens'.
+    pub weight: u16,
 }
 
 /// A worker that has said hello.
 pub(super) struct Running {
     pub(super) child: Child,
     pub(super) socket: tokio::net::UnixStream,
+    pub(super) holds: GenerationSet,
 }
 
 /// Why there is no worker.
@@ -50,7 +56,9 @@ impl Launch {
         let (mut child, mut socket) = self.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
         let hello = tokio::time::timeout(HELLO, read_hello(&mut socket)).await;
         let failure = match hello {
-            Ok(Ok(Hello::Ready)) => return Ok(Running { child, socket }),
+            Ok(Ok(Hello::Ready(generations))) => {
+                return Ok(Running { child, socket, holds: generations.into_iter().collect() });
+            }
             Ok(Ok(Hello::Failed(failure))) if failure.pin_refused => NotStarted::PinRefused(failure.text),
             Ok(Ok(Hello::Failed(failure))) => failed(failure.text),
             Ok(Err(error)) => failed(format!("ended before it was ready: {error}")),

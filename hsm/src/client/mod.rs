@@ -1,58 +1,87 @@
-//! The authority's end of the wire: it starts the worker, asks it, and replaces it when it dies or hangs.
+//! The authority's end of the wire: it starts the workers of every token, asks them, and replaces those that die or hang.
 //!
 //! Nothing in here is ever a refusal of somebody's request: whatever goes wrong is [`Unavailable`], "cannot decide".
+//!
+//! A request goes to the least busy trusted worker ([`Balance`](balance::Balance), pure); when the answer takes longer than 95 %
+//! of them do, a second worker is asked as well, for one request in twenty at the most; when a worker errs, another is asked at
+//! once. Each worker is checked by the recorded check values, when it starts and over and over (`checks`).
 
+mod answer_times;
+mod balance;
+mod checks;
 mod connection;
+mod hedging;
+mod lanes;
 mod launch;
+mod line;
+mod pool;
+mod replicas;
 mod supervisor;
 
+pub use balance::Standing;
 pub use launch::{Launch, admin};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::access_key_id::{AccessKeyId, Account, Generation, TagKey};
-use crate::config::WorkerConfig;
+use crate::config::GenerationConfig;
 use crate::feed_head::FeedHead;
 use crate::region_set::RegionSet;
 use crate::secret::SecretAccessKey;
-use crate::signing_key::SigningKey;
+use crate::signing_key::{ScopeDate, SigningKey};
 use crate::sigv2::{Matched, Question};
 use crate::sigv4a_key::PublicKey as PointKey;
 use crate::wire::{Answer, Request};
-use crate::worker::{PublicKey, Signature};
+use crate::worker::{Now, PublicKey, Signature};
+use balance::Balance;
+use lanes::Lanes;
+use line::{Life, Line};
+use pool::{Member, Pool};
+use replicas::Replicas;
 
-/// Requests that may wait for the worker; a caller past it is told at once.
-const QUEUE: usize = 4096;
+/// For how long a check says something about a worker.
+const CHECK_IS_GOOD_FOR: Duration = Duration::from_secs(10);
+/// How long a change of the workers waits for one to be ready before it takes the next one away.
+const ONE_BY_ONE: Duration = Duration::from_secs(1);
+/// The scope for which a new key is derived once more: every issuer's worker gives signing keys for it.
+const CONFIRM_SCOPE: (&str, &str) = ("us-east-1", "iam");
 
 /// The HSM cannot answer now; the text is for the log.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the HSM worker of token '{token}' cannot answer: {reason}")]
+#[error("the HSM cannot answer: {reason}")]
 pub struct Unavailable {
-    /// The token's name.
-    pub token: String,
-    /// Why.
+    /// Why, with the token's name where it is one token's trouble.
     pub reason: String,
 }
 
-/// What the worker is doing.
+/// What the workers are doing, taken together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
-    /// It is being started.
+    /// The first is being started.
     Starting,
-    /// It answers.
+    /// One can be asked at least.
     Ready,
-    /// It is down and will be started again; why.
+    /// All are down and will be started again; why.
     Down(String),
-    /// It will not be started again until the operator has mended this (a refused PIN).
+    /// None will be started again until the operator has mended this (a refused PIN).
     Latched(String),
 }
 
-/// How many requests of each kind were sent to the worker. A count never goes down.
+/// One token's workers.
+#[derive(Debug, Clone)]
+pub struct TokenState {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// What is thought of each of its workers.
+    pub workers: Vec<Standing>,
+}
+
+/// How many requests of each kind were sent to workers, and what came of it. A count never goes down.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Signing keys.
@@ -69,88 +98,160 @@ pub struct Counts {
     pub issue: AtomicU64,
     /// Signed heads of the deny feed.
     pub sign_head: AtomicU64,
-    /// Workers started, the first included.
+    /// Workers started, the first ones included.
     pub starts: AtomicU64,
+    /// Requests that a second worker was asked as well, because the first took long.
+    pub hedges: AtomicU64,
+    /// Requests that were turned away because too many waited.
+    pub full: AtomicU64,
 }
 
-/// A handle on the worker of one token. Cloning gives another handle on the same worker.
+/// What holds for the workers of all tokens together.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// After how long a caller is told that there is no answer.
+    pub deadline: Duration,
+    /// Callers that may wait in each lane (verification; issuing; our own requests); more are told at once.
+    pub queue: usize,
+}
+
+/// Which worker gave an answer, so that another can be asked the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source(usize);
+
+/// A handle on the workers. Cloning gives another handle on the same ones.
 #[derive(Clone)]
-pub struct Hsm {
-    token: Arc<str>,
-    deadline: Duration,
-    calls: mpsc::Sender<Call>,
-    orders: mpsc::Sender<Order>,
-    status: watch::Receiver<Status>,
-    counts: Arc<Counts>,
-}
-
-/// One request on its way to the worker, and where its answer goes.
-struct Call {
-    request: Request,
-    answer: oneshot::Sender<Result<Answer, String>>,
-}
-
-/// What the supervisor is told.
-enum Order {
-    /// Replace the worker by one with this configuration.
-    Reconfigure(Box<WorkerConfig>, oneshot::Sender<()>),
-    /// Let the worker drain and end.
-    Stop,
-}
+pub struct Hsm(Arc<Pool>);
 
 impl Hsm {
-    /// Starts the worker and whoever watches over it. Ends when the task is awaited after [`Hsm::stop`].
-    pub fn start(launch: Launch) -> (Self, JoinHandle<()>) {
-        let (calls, call_queue) = mpsc::channel(QUEUE);
-        let (orders, order_queue) = mpsc::channel(4);
-        let (announce, status) = watch::channel(Status::Starting);
+    /// Starts the workers, one [`Launch`] a token, and whoever watches over them. The task ends after [`Hsm::stop`].
+    pub fn start(launches: Vec<Launch>, bounds: Bounds) -> (Self, JoinHandle<()>) {
         let counts = Arc::new(Counts::default());
-        let hsm = Self {
-            token: launch.config.token.name.as_str().into(),
-            deadline: launch.deadline,
-            calls,
-            orders,
-            status,
-            counts: counts.clone(),
-        };
-        let task = tokio::spawn(supervisor::supervise(launch, call_queue, order_queue, announce, counts));
-        (hsm, task)
+        let (members, supervisors) = start_members(&launches, &counts);
+        let books = members.iter().map(|member| (member.token, launches[member.token].weight));
+        let pool = Arc::new(Pool {
+            tokens: launches.iter().map(|launch| launch.config.token.name.as_str().into()).collect(),
+            balance: Mutex::new(Balance::new(books)),
+            changed: watch::Sender::new(()),
+            checked: Mutex::new(None),
+            generations: RwLock::new(launches.first().map(|one| one.config.generations.clone()).unwrap_or_default()),
+            replicas: Replicas::default(),
+            counts,
+            lanes: Lanes::new(members.len(), bounds.queue),
+            deadline: bounds.deadline,
+            members,
+        });
+        for at in 0..pool.members.len() {
+            tokio::spawn(checks::watch_over(pool.clone(), at));
+        }
+        let all_ended = tokio::spawn(async move {
+            for supervisor in supervisors {
+                if supervisor.await.is_err() {
+                    tracing::error!("the supervisor of an HSM worker panicked");
+                }
+            }
+        });
+        (Self(pool), all_ended)
     }
 
-    /// The token's name in the configuration.
-    pub fn token(&self) -> &str {
-        &self.token
-    }
-
-    /// What the worker is doing now.
+    /// What the workers are doing now, taken together.
     pub fn status(&self) -> Status {
-        self.status.borrow().clone()
+        let books = self.0.books();
+        let mut sum = None;
+        for (token, standing) in books.standings() {
+            let of_token = |reason: &str| format!("token '{}': {reason}", self.0.tokens[token]);
+            let status = match standing {
+                Standing::Trusted | Standing::Doubted(_) => return Status::Ready,
+                Standing::Starting => Status::Starting,
+                Standing::Down(reason) | Standing::Excluded(reason) => Status::Down(of_token(reason)),
+                Standing::Latched(reason) => Status::Latched(of_token(reason)),
+            };
+            sum = Some(match (sum, status) {
+                (Some(Status::Starting), _) | (_, Status::Starting) => Status::Starting,
+                (Some(Status::Down(reason)), _) | (_, Status::Down(reason)) => Status::Down(reason),
+                (_, latched) => latched,
+            });
+        }
+        sum.unwrap_or_else(|| Status::Down("there is no token".into()))
     }
 
-    /// Waits until it shows how the first start went: ready, or why not.
+    /// What is thought of the workers of each token.
+    pub fn tokens(&self) -> Vec<TokenState> {
+        let state = |name: &Arc<str>| TokenState { name: name.clone(), workers: Vec::new() };
+        let mut tokens: Vec<TokenState> = self.0.tokens.iter().map(state).collect();
+        for (token, standing) in self.0.books().standings() {
+            tokens[token].workers.push(standing.clone());
+        }
+        tokens
+    }
+
+    /// Waits until it shows how the first start went: one is ready, or why none is.
     pub async fn settled(&self) -> Status {
-        let mut status = self.status.clone();
-        let settled = status.wait_for(|status| *status != Status::Starting).await;
-        settled.map_or_else(|_| Status::Down("its supervisor has ended".into()), |status| status.clone())
+        let mut changes = self.0.changed.subscribe();
+        loop {
+            let status = self.status();
+            if status != Status::Starting || changes.changed().await.is_err() {
+                return status;
+            }
+        }
+    }
+
+    /// Whether a worker has computed a recorded check value within the last 10 s.
+    pub fn was_checked_lately(&self) -> bool {
+        let checked = *self.0.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        checked.is_some_and(|at| at.elapsed() < CHECK_IS_GOOD_FOR)
+    }
+
+    /// Checks every worker that is ready, now.
+    pub async fn check(&self) {
+        self.0.check_all().await;
+    }
+
+    /// On how many tokens the recorded check value of a generation was computed.
+    pub fn replicas(&self, generation: Generation) -> usize {
+        self.0.replicas.of(generation)
     }
 
     /// Requests sent so far, by kind.
     pub fn counts(&self) -> &Counts {
-        &self.counts
+        &self.0.counts
     }
 
-    /// The signing key of an id for a scope.
+    /// The signing key of an id for a scope, and which worker gave it.
     pub async fn signing_key(
         &self,
         id: AccessKeyId,
         date: [u8; 8],
         region: &str,
         service: &str,
-    ) -> Result<SigningKey, Unavailable> {
+    ) -> Result<(SigningKey, Source), Unavailable> {
+        self.derive(id, date, region, service, None).await
+    }
+
+    /// The same from another worker than `source`, or from another session of its, where there is none.
+    pub async fn signing_key_again(
+        &self,
+        id: AccessKeyId,
+        date: [u8; 8],
+        region: &str,
+        service: &str,
+        source: Source,
+    ) -> Result<(SigningKey, Source), Unavailable> {
+        self.derive(id, date, region, service, Some(source)).await
+    }
+
+    async fn derive(
+        &self,
+        id: AccessKeyId,
+        date: [u8; 8],
+        region: &str,
+        service: &str,
+        not_by: Option<Source>,
+    ) -> Result<(SigningKey, Source), Unavailable> {
         let request = Request::SigningKey { id, date, region: region.to_owned(), service: service.to_owned() };
-        match self.ask(request).await? {
-            Answer::Key(key) => Ok(SigningKey::from_secret(key)),
-            other => Err(self.unexpected(other)),
+        match self.0.ask(&request, not_by.map(|source| source.0)).await? {
+            (worker, Answer::Key(key)) => Ok((SigningKey::from_secret(key), Source(worker))),
+            (worker, other) => Err(self.unexpected(worker, other)),
         }
     }
 
@@ -163,39 +264,31 @@ impl Hsm {
         service: &str,
         regions: &RegionSet,
     ) -> Result<PointKey, Unavailable> {
-        let (service, regions) = (service.to_owned(), regions.clone());
-        match self.ask(Request::SigV4aPublicKey { id, date, service, regions }).await? {
-            Answer::PublicKey(key) => Ok(key),
-            other => Err(self.unexpected(other)),
+        let request = Request::SigV4aPublicKey { id, date, service: service.to_owned(), regions: regions.clone() };
+        match self.0.ask(&request, None).await? {
+            (_, Answer::PublicKey(key)) => Ok(key),
+            (worker, other) => Err(self.unexpected(worker, other)),
         }
     }
 
     /// Whether a Signature V2 is right: `None` if it is not.
     pub async fn matches_v2(&self, question: Question) -> Result<Option<Matched>, Unavailable> {
-        match self.ask(Request::MatchesV2(question.clone())).await? {
-            Answer::Matches(true) => Ok(Some(Matched::new(question))),
-            Answer::Matches(false) => Ok(None),
-            other => Err(self.unexpected(other)),
+        match self.0.ask(&Request::MatchesV2(question.clone()), None).await? {
+            (_, Answer::Matches(true)) => Ok(Some(Matched::new(question))),
+            (_, Answer::Matches(false)) => Ok(None),
+            (worker, other) => Err(self.unexpected(worker, other)),
         }
     }
 
     /// The tag key of a generation.
     pub async fn tag_key(&self, generation: Generation) -> Result<TagKey, Unavailable> {
-        match self.ask(Request::TagKey(generation)).await? {
-            Answer::Key(key) => Ok(TagKey::new(&key)),
-            other => Err(self.unexpected(other)),
+        match self.0.ask(&Request::TagKey(generation), None).await? {
+            (_, Answer::Key(key)) => Ok(TagKey::new(&key)),
+            (worker, other) => Err(self.unexpected(worker, other)),
         }
     }
 
-    /// The check value of a generation, computed by the token now.
-    pub async fn check(&self, generation: Generation) -> Result<[u8; 32], Unavailable> {
-        match self.ask(Request::Check(generation)).await? {
-            Answer::CheckValue(value) => Ok(value),
-            other => Err(self.unexpected(other)),
-        }
-    }
-
-    /// A new key: its id and its secret.
+    /// A new key: its id and its secret, derived twice by one worker, and once more by another where there is one.
     pub async fn issue(
         &self,
         generation: Generation,
@@ -203,67 +296,87 @@ impl Hsm {
         needs_row: bool,
         nonce: [u8; 32],
     ) -> Result<(AccessKeyId, SecretAccessKey), Unavailable> {
-        match self.ask(Request::Issue { generation, account, needs_row, nonce }).await? {
-            Answer::Issued(id, secret) => Ok((id, secret)),
-            other => Err(self.unexpected(other)),
+        let request = Request::Issue { generation, account, needs_row, nonce };
+        match self.0.ask(&request, None).await? {
+            (worker, Answer::Issued(id, secret)) => {
+                self.confirm(&id, &secret, Source(worker)).await?;
+                Ok((id, secret))
+            }
+            (worker, other) => Err(self.unexpected(worker, other)),
         }
+    }
+
+    /// Refuses a new secret that another worker does not derive as well: it would never work anywhere else.
+    async fn confirm(&self, id: &AccessKeyId, secret: &SecretAccessKey, source: Source) -> Result<(), Unavailable> {
+        let (region, service) = CONFIRM_SCOPE;
+        let today = Now::from_clock().0.div_euclid(86_400);
+        let date = ScopeDate::of_day(today).ok_or_else(|| self.0.unavailable("the clock shows no day".into()))?;
+        let (again, _) = self.signing_key_again(*id, *date.digits(), region, service, source).await?;
+        if SigningKey::derive(secret, date.digits(), region, service).ct_eq(&again) {
+            return Ok(());
+        }
+        let reason = self.0.of_token(source.0, "the secret of a new key is derived otherwise elsewhere");
+        tracing::error!(reason, "ALARM: two workers gave different answers");
+        self.0.members[source.0].look.notify_one();
+        Err(self.0.unavailable(reason))
     }
 
     /// The control key's signature of the deny feed's head, with the key's public half.
     pub async fn sign_head(&self, head: FeedHead) -> Result<(PublicKey, Signature), Unavailable> {
-        match self.ask(Request::SignHead(head)).await? {
-            Answer::SignedHead { public_key, signature } => Ok((public_key, signature)),
-            other => Err(self.unexpected(other)),
+        match self.0.ask(&Request::SignHead(head), None).await? {
+            (_, Answer::SignedHead { public_key, signature }) => Ok((public_key, signature)),
+            (worker, other) => Err(self.unexpected(worker, other)),
         }
     }
 
-    /// Replaces the worker by one with another configuration. Requests wait for it meanwhile.
-    pub async fn reconfigure(&self, config: WorkerConfig) {
-        let (done, replaced) = oneshot::channel();
-        if self.orders.send(Order::Reconfigure(Box::new(config), done)).await.is_ok() {
-            let _ = replaced.await;
+    /// Replaces the workers by ones that know these generations, one after the other. Where there is one only, requests wait
+    /// for it meanwhile.
+    pub async fn reconfigure(&self, generations: Vec<GenerationConfig>) {
+        *self.0.generations.write().unwrap_or_else(std::sync::PoisonError::into_inner) = generations.clone();
+        for member in &self.0.members {
+            member.line.reconfigure(generations.clone()).await;
+            let mut life = member.line.life.clone();
+            let _ = tokio::time::timeout(ONE_BY_ONE, life.wait_for(|life| *life != Life::Starting)).await;
         }
     }
 
-    /// Lets the worker drain, finalize and exit.
+    /// Lets the workers drain, finalize and exit.
     pub async fn stop(&self) {
-        let _ = self.orders.send(Order::Stop).await;
-    }
-
-    async fn ask(&self, request: Request) -> Result<Answer, Unavailable> {
-        if let Status::Latched(reason) = &*self.status.borrow() {
-            return Err(self.unavailable(reason.clone()));
-        }
-        let (answer, answered) = oneshot::channel();
-        self.calls
-            .try_send(Call { request, answer })
-            .map_err(|_| self.unavailable("its queue is full, or it is shutting down".into()))?;
-        match tokio::time::timeout(self.deadline, answered).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(reason))) => Err(self.unavailable(reason)),
-            Ok(Err(_)) => Err(self.unavailable("the connection to it was lost".into())),
-            Err(_) => Err(self.unavailable(format!("no answer within {} ms", self.deadline.as_millis()))),
+        for member in &self.0.members {
+            member.line.stop().await;
         }
     }
 
     /// An answer that is no answer. The worker's own rules are behind ours, so even its no is our trouble: the two
     /// configurations differ, or the clocks do.
-    fn unexpected(&self, answer: Answer) -> Unavailable {
-        self.unavailable(match answer {
+    fn unexpected(&self, worker: usize, answer: Answer) -> Unavailable {
+        let reason = match answer {
             Answer::Refused(reason) => format!("it refused: {reason}"),
             Answer::Trouble(reason) => reason,
             _ => "it gave an answer of another kind".into(),
-        })
+        };
+        self.0.unavailable(self.0.of_token(worker, &reason))
     }
+}
 
-    fn unavailable(&self, reason: String) -> Unavailable {
-        Unavailable { token: self.token.to_string(), reason }
+/// The workers of every token, and their supervisors.
+fn start_members(launches: &[Launch], counts: &Arc<Counts>) -> (Vec<Member>, Vec<JoinHandle<()>>) {
+    let mut members = Vec::new();
+    let mut supervisors = Vec::new();
+    for (token, launch) in launches.iter().enumerate() {
+        let gate = line::Gate::default();
+        for _ in 0..launch.workers.max(1) {
+            let (line, supervisor) = Line::start(launch.clone(), gate.clone(), counts.clone());
+            members.push(Member { line, token, deadline: launch.deadline, look: Notify::new() });
+            supervisors.push(supervisor);
+        }
     }
+    (members, supervisors)
 }
 
 impl Counts {
     fn count(&self, request: &Request) {
-        let counter = match request {
+        count(match request {
             Request::SigningKey { .. } => &self.signing_key,
             Request::SigV4aPublicKey { .. } => &self.sigv4a_public_key,
             Request::MatchesV2(_) => &self.matches_v2,
@@ -271,7 +384,11 @@ impl Counts {
             Request::Check(_) => &self.check,
             Request::Issue { .. } => &self.issue,
             Request::SignHead(_) => &self.sign_head,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        });
     }
+}
+
+/// One more.
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
 }

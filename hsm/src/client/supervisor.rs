@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::Counts;
 use super::connection::{self, Ended};
 use super::launch::{Launch, NotStarted, Running};
-use super::{Call, Counts, Order, Status};
+use super::line::{Call, Gate, Life, Order};
 
 /// The first wait before a new start; it doubles up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -29,34 +30,37 @@ enum Next {
 /// Keeps a worker running until told to stop.
 pub(super) async fn supervise(
     mut launch: Launch,
+    gate: Gate,
     mut calls: mpsc::Receiver<Call>,
     mut orders: mpsc::Receiver<Order>,
-    status: watch::Sender<Status>,
+    life: watch::Sender<Life>,
     counts: Arc<Counts>,
 ) {
     let mut wait = SHORTEST;
     loop {
-        counts.starts.fetch_add(1, Ordering::Relaxed);
         let born = Instant::now();
-        let next = match launch.start().await {
+        let next = match start(&launch, &gate, &counts).await {
             Ok(running) => {
-                status.send_replace(Status::Ready);
+                life.send_replace(Life::Ready(running.holds));
                 tracing::info!(token = launch.config.token.name, "the HSM worker is ready");
                 live(running, &mut launch, &mut calls, &mut orders, &counts).await
             }
             Err(NotStarted::Failed(reason)) => Next::Restart(reason),
             Err(NotStarted::PinRefused(reason)) => {
                 tracing::error!(token = launch.config.token.name, reason, "the HSM worker is latched");
-                status.send_replace(Status::Latched(reason));
+                life.send_replace(Life::Latched(reason));
                 return refuse_all(calls, orders).await;
             }
         };
         match next {
             Next::Stop => return,
-            Next::Replace => wait = SHORTEST,
+            Next::Replace => {
+                life.send_replace(Life::Starting);
+                wait = SHORTEST;
+            }
             Next::Restart(reason) => {
                 tracing::error!(token = launch.config.token.name, reason, "the HSM worker is down");
-                status.send_replace(Status::Down(reason));
+                life.send_replace(Life::Down(reason));
                 wait = if born.elapsed() > STEADY { SHORTEST } else { (wait * 2).min(LONGEST) };
                 if pause(wait, &mut launch, &mut orders).await {
                     return;
@@ -64,6 +68,20 @@ pub(super) async fn supervise(
             }
         }
     }
+}
+
+/// Starts a worker, one of its token at a time. After one was refused the PIN, none is started.
+async fn start(launch: &Launch, gate: &Gate, counts: &Counts) -> Result<Running, NotStarted> {
+    let mut refused = gate.lock().await;
+    if let Some(reason) = &*refused {
+        return Err(NotStarted::PinRefused(reason.clone()));
+    }
+    counts.starts.fetch_add(1, Ordering::Relaxed);
+    let started = launch.start().await;
+    if let Err(NotStarted::PinRefused(reason)) = &started {
+        *refused = Some(reason.clone());
+    }
+    started
 }
 
 /// One worker's life, from ready to its end.
@@ -76,6 +94,10 @@ async fn live(
 ) -> Next {
     let ended = connection::run(&mut running.socket, calls, orders, launch.deadline, counts).await;
     match ended {
+        Ended::Ordered(Some(Order::Restart)) => {
+            let _ = running.child.kill().await;
+            Next::Replace
+        }
         Ended::Ordered(order) => {
             end(running).await;
             obey(order, launch)
@@ -93,18 +115,19 @@ async fn live(
 
 fn obey(order: Option<Order>, launch: &mut Launch) -> Next {
     match order {
-        Some(Order::Reconfigure(config, done)) => {
-            launch.config = *config;
+        Some(Order::Reconfigure(generations, done)) => {
+            launch.config.generations = generations;
             let _ = done.send(());
             Next::Replace
         }
+        Some(Order::Restart) => Next::Replace,
         Some(Order::Stop) | None => Next::Stop,
     }
 }
 
 /// Closes the connection, which tells the worker to drain, and waits for its exit.
 async fn end(running: Running) {
-    let Running { mut child, socket } = running;
+    let Running { mut child, socket, .. } = running;
     drop(socket);
     if tokio::time::timeout(DRAIN, child.wait()).await.is_err() {
         let _ = child.kill().await;
@@ -133,6 +156,7 @@ async fn refuse_all(mut calls: mpsc::Receiver<Call>, mut orders: mpsc::Receiver<
             },
             order = orders.recv() => match order {
                 Some(Order::Reconfigure(_, done)) => drop(done),
+                Some(Order::Restart) => {}
                 Some(Order::Stop) | None => return,
             },
         }

@@ -116,7 +116,7 @@ fn only(token: &str, session: &Session, class: ObjectClass) -> Result<ObjectHand
     let template = [Attribute::Class(class), Attribute::Id(ID.to_vec())];
     match session.find_objects(&template).map_err(|error| call(token, error))?.as_slice() {
         &[one] => Ok(one),
-        [] => Err(wrong(token, "there is none: 'rederive feed key' makes it".into())),
+        [] => Err(TokenError::NoControlKey { token: token.to_owned() }),
         many => Err(wrong(token, format!("{} {class} objects have its CKA_ID", many.len()))),
     }
 }

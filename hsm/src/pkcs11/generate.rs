@@ -18,7 +18,7 @@ pub fn generate(token: &Token, from: Generation, class: KeyClass) -> Result<(Gen
     let session = token.module.open_rw_session(token.slot).map_err(failed)?;
     let generation = first_free(token, &session, from)?;
     session.generate_key(&Mechanism::GenericSecretKeyGen, &attributes::template(generation, class)).map_err(failed)?;
-    let key = token.find_master(&session, generation, class)?;
+    let key = token.find_key(&session, generation, class)?;
     let check_value = sign(&token.name, &session, key, &subkey_message(Purpose::CheckValue))?;
     Ok((generation, *check_value.expose()))
 }

@@ -7,11 +7,13 @@ mod attributes;
 mod control;
 mod generate;
 mod initialise;
+mod latch;
 mod session;
 
 pub use control::control_key;
 pub use generate::generate;
 pub use initialise::initialise;
+pub use latch::LATCH_PREFIX;
 pub use session::TokenSession;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
@@ -23,7 +25,7 @@ use cryptoki::types::AuthPin;
 use zeroize::Zeroizing;
 
 use crate::access_key_id::Generation;
-use crate::config::{KeyClass, PinSource, TokenConfig};
+use crate::config::{GenerationConfig, KeyClass, PinSource, TokenConfig};
 
 /// What is wrong with the token, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +66,20 @@ pub enum TokenError {
     },
     /// The token refused the PIN. Not tried again: most tokens lock after three tries.
     #[error(
-        "token '{token}' refused the PIN ({reason}); it is not tried again, because tokens lock after a few tries: mend the PIN and restart"
+        "token '{token}' refused the PIN ({reason}); it is not tried again, because tokens lock after a few tries: mend the PIN, then run 'rederive token unlatch' and restart"
     )]
     PinRefused {
         /// Name in the configuration.
         token: String,
         /// The return value.
+        reason: String,
+    },
+    /// Nobody can tell whether the PIN was refused before.
+    #[error("cannot read {path}, which would tell that the PIN was refused before: {reason}")]
+    Latch {
+        /// The file.
+        path: String,
+        /// Why not.
         reason: String,
     },
     /// The master of a generation is not there, or is there twice.
@@ -124,7 +134,13 @@ pub enum TokenError {
         /// First 8 bytes of what was recorded.
         recorded: String,
     },
-    /// The control key is not there, or is not as it must be.
+    /// The control key is not there.
+    #[error("token '{token}' has no control key: 'rederive feed key' makes it")]
+    NoControlKey {
+        /// Name in the configuration.
+        token: String,
+    },
+    /// The control key is not as it must be.
     #[error("token '{token}', control key: {problem}")]
     ControlKey {
         /// Name in the configuration.
@@ -160,6 +176,12 @@ pub enum Reaction {
 }
 
 impl TokenError {
+    /// Another check value than was recorded, both in hexadecimal; 8 bytes of each are shown.
+    pub(crate) fn check_value(token: &str, generation: Generation, found: &str, recorded: &str) -> Self {
+        let short = |text: &str| text.chars().take(16).collect();
+        Self::CheckValue { token: token.to_owned(), generation, found: short(found), recorded: short(recorded) }
+    }
+
     /// Whether the PIN was refused.
     pub fn pin_refused(&self) -> bool {
         matches!(self, Self::PinRefused { .. })
@@ -170,6 +192,7 @@ impl TokenError {
         match self {
             Self::Length { .. }
             | Self::ControlKey { .. }
+            | Self::NoControlKey { .. }
             | Self::Call {
                 error:
                     Error::Pkcs11(
@@ -192,6 +215,7 @@ impl TokenError {
 /// A loaded module with its token found and the user logged in.
 pub struct Token {
     name: String,
+    config: TokenConfig,
     module: Pkcs11,
     slot: Slot,
     /// Never used for an operation: while it is open, the login stays.
@@ -201,11 +225,13 @@ pub struct Token {
 impl Token {
     /// Loads the module, finds the token, logs in once.
     pub fn open(config: &TokenConfig) -> Result<Self, TokenError> {
+        latch::check(config)?;
         let module = load(config)?;
         let slot = find_slot(config, &module)?;
         let login = module.open_ro_session(slot).map_err(|error| call(&config.name, error))?;
         log_in(config, &login)?;
-        Ok(Self { name: config.name.clone(), module, slot, _login: std::sync::Mutex::new(login) })
+        let (name, config) = (config.name.clone(), config.clone());
+        Ok(Self { name, config, module, slot, _login: std::sync::Mutex::new(login) })
     }
 
     /// What the configuration calls it.
@@ -213,13 +239,17 @@ impl Token {
         &self.name
     }
 
-    /// Finds the master of a generation by its CKA_ID and checks every attribute of its class.
-    pub fn find_master(
+    /// Finds the master of a generation by its CKA_ID and checks every attribute of the class that it has on this token.
+    fn find_master(
         &self,
         session: &Session,
         generation: Generation,
-        class: KeyClass,
+        config: &GenerationConfig,
     ) -> Result<ObjectHandle, TokenError> {
+        self.find_key(session, generation, self.config.class_of(config))
+    }
+
+    fn find_key(&self, session: &Session, generation: Generation, class: KeyClass) -> Result<ObjectHandle, TokenError> {
         let template = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Id(cka_id(generation))];
         let found = session.find_objects(&template).map_err(|error| call(&self.name, error))?;
         let &[key] = found.as_slice() else {
@@ -312,7 +342,11 @@ fn log_in(config: &TokenConfig, session: &Session) -> Result<(), TokenError> {
             | RvError::PinLocked
             | RvError::UserPinNotInitialized),
             _,
-        )) => Err(TokenError::PinRefused { token: config.name.clone(), reason: format!("{rv:?}") }),
+        )) => {
+            let reason = format!("{rv:?}");
+            latch::set(config, &reason);
+            Err(TokenError::PinRefused { token: config.name.clone(), reason })
+        }
         Err(error) => Err(call(&config.name, error)),
     }
 }

@@ -37,24 +37,35 @@ impl TokenSession {
         Ok(session)
     }
 
+    /// The generations whose masters the token holds.
+    pub fn holds(&self) -> Vec<Generation> {
+        self.open.as_ref().map(|open| open.keys.keys().copied().collect()).unwrap_or_default()
+    }
+
     fn reopen(&mut self) -> Result<&Open, TokenError> {
         self.open = None;
         let session = self.token.open_session()?;
         let mut keys = HashMap::new();
+        let mut missing = None;
         for config in &self.generations {
             let Some(generation) = config.generation() else { continue };
-            let key = self.token.find_master(&session, generation, config.class)?;
+            let key = match self.token.find_master(&session, generation, config) {
+                Err(error @ TokenError::Master { found: 0, .. }) => {
+                    missing = Some(error);
+                    continue;
+                }
+                found => found?,
+            };
             let check_value = sign(self.token.name(), &session, key, &subkey_message(Purpose::CheckValue))?;
             let found = hex(check_value.expose());
             if found != config.check_value {
-                return Err(TokenError::CheckValue {
-                    token: self.token.name().to_owned(),
-                    generation,
-                    found: found[..16].to_owned(),
-                    recorded: config.check_value.chars().take(16).collect(),
-                });
+                return Err(TokenError::check_value(self.token.name(), generation, &found, &config.check_value));
             }
             keys.insert(generation, key);
+        }
+        // A token may lack a generation that was made on another. One that has none of them is not ours.
+        if let Some(missing) = missing.filter(|_| keys.is_empty()) {
+            return Err(missing);
         }
         Ok(self.open.insert(Open { session, keys, control: None }))
     }

@@ -74,9 +74,12 @@ pub enum Reason {
     /// The service takes no Signature V2 here.
     #[error("this worker's configuration does not allow Signature V2 for the service")]
     Version,
+    /// The token has no control key.
+    #[error("the token has no control key")]
+    NoControlKey,
 }
 
-const REASONS: [Reason; 12] = [
+const REASONS: [Reason; 13] = [
     Reason::Prefix,
     Reason::Tag,
     Reason::Share,
@@ -89,6 +92,7 @@ const REASONS: [Reason; 12] = [
     Reason::Rate,
     Reason::Fork,
     Reason::Version,
+    Reason::NoControlKey,
 ];
 
 impl Answer {

@@ -4,7 +4,7 @@
 //! with a [`Hello`]; after it, the authority sends requests and the worker answers each, in any order:
 //!
 //! ```text
-//! hello    = version (1) ‖ 0                      the worker is ready
+//! hello    = version (1) ‖ 0 ‖ generations        the worker is ready, and holds these (1 byte each)
 //!          | version (1) ‖ 1 ‖ kind (1) ‖ text    it could not start, and why
 //! request  = number (8) ‖ kind (1) ‖ fields
 //! answer   = number (8) ‖ kind (1) ‖ fields
@@ -19,8 +19,10 @@ mod request;
 pub use answer::{Answer, Reason};
 pub use request::Request;
 
+use crate::access_key_id::Generation;
+
 /// The version of the frames in this file.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The largest body of a hello or an answer, in bytes.
 pub const MAX_BODY: usize = 4096;
 /// The largest body of a request, in bytes: a string to sign of Signature V2 may be long.
@@ -38,8 +40,8 @@ pub struct Malformed(pub &'static str);
 /// The worker's first frame.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Hello {
-    /// Ready to answer.
-    Ready,
+    /// Ready to answer for these generations.
+    Ready(Vec<Generation>),
     /// It could not start; nothing more follows.
     Failed(StartFailure),
 }
@@ -58,7 +60,9 @@ impl Hello {
     /// The body of the frame.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Ready => vec![VERSION, 0],
+            Self::Ready(generations) => {
+                [VERSION, 0].into_iter().chain(generations.iter().map(|one| one.number())).collect()
+            }
             Self::Failed(failure) => {
                 let mut body = vec![VERSION, 1, u8::from(failure.pin_refused)];
                 let text = &failure.text.as_bytes()[..failure.text.len().min(MAX_BODY - 3)];
@@ -71,7 +75,10 @@ impl Hello {
     /// Reads a body.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         match body {
-            [VERSION, 0] => Ok(Self::Ready),
+            [VERSION, 0, numbers @ ..] => {
+                let generations = numbers.iter().map(|number| Generation::new(*number)).collect::<Option<_>>();
+                generations.map(Self::Ready).ok_or(Malformed("generation"))
+            }
             [VERSION, 1, pin_refused @ (0 | 1), text @ ..] => Ok(Self::Failed(StartFailure {
                 pin_refused: *pin_refused == 1,
                 text: String::from_utf8_lossy(text).into_owned(),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{MasterKeys, Rules};
 use crate::access_key_id::{AccessKeyId, Account, Fields, Generation, Layout};
 use crate::derivation::{Purpose, secret_access_key, secret_message, serial, serial_message, subkey_message};
-use crate::pkcs11::TokenError;
-use crate::secret::SecretAccessKey;
+use crate::pkcs11::{TokenError, hex};
+use crate::secret::{Secret32, SecretAccessKey};
 use crate::signing_key::SigningKey;
 use crate::sigv4a_key::PublicKey;
-use crate::wire::{Answer, Request};
+use crate::wire::{Answer, Reason, Request};
 
 /// Two independent ways to the same masters. New secrets are derived on both and compared, because one flipped bit
 /// in an HMAC shows nowhere else until the key does not work.
@@ -33,30 +33,34 @@ impl<M: MasterKeys> Keeper<M> {
                 Ok(Answer::Key(key.into_secret()))
             }
             Request::SigV4aPublicKey { id, .. } => {
-                let key = PublicKey::derive(self.secret(id)?.expose().as_bytes(), id.as_str());
+                let Some(derived) = self.twice(id.fields().generation(), &secret_message(id, None))? else {
+                    return Ok(differ("a secret"));
+                };
+                let key = PublicKey::derive(secret_access_key(&derived).expose().as_bytes(), id.as_str());
                 Ok(key.map_or_else(|| Answer::Trouble("this secret makes no key pair".into()), Answer::PublicKey))
             }
             Request::MatchesV2(question) => {
-                let secret = self.secret(question.id())?;
-                Ok(Answer::Matches(question.is_answered_by(secret.expose().as_bytes())))
+                let mut is_right = |_| {
+                    let secret = self.secret(question.id())?;
+                    Ok::<_, TokenError>(question.is_answered_by(secret.expose().as_bytes()))
+                };
+                // Nobody is refused by one session alone.
+                Ok(Answer::Matches(is_right(1)? || is_right(2)?))
             }
             Request::TagKey(generation) => {
-                self.first.hmac(*generation, &subkey_message(Purpose::AccessKeyIdTag)).map(Answer::Key)
+                let key = self.twice(*generation, &subkey_message(Purpose::AccessKeyIdTag))?;
+                Ok(key.map_or_else(|| differ("the tag key"), Answer::Key))
             }
             Request::Check(generation) => {
-                let message = subkey_message(Purpose::CheckValue);
-                let value = self.first.hmac(*generation, &message)?;
                 // Both sessions are used, so neither is idle for long enough to be closed by the token.
-                let other = self.second.hmac(*generation, &message)?;
-                if !value.ct_eq(&other) {
-                    return Ok(differ("the check value"));
-                }
-                Ok(Answer::CheckValue(*value.expose()))
+                let value = self.twice(*generation, &subkey_message(Purpose::CheckValue))?;
+                Ok(value.map_or_else(|| differ("the check value"), |value| Answer::CheckValue(*value.expose())))
             }
-            Request::SignHead(head) => {
-                let (public_key, signature) = self.first.sign_head(&head.message())?;
-                Ok(Answer::SignedHead { public_key, signature })
-            }
+            Request::SignHead(head) => match self.first.sign_head(&head.message()) {
+                Ok((public_key, signature)) => Ok(Answer::SignedHead { public_key, signature }),
+                Err(TokenError::NoControlKey { .. }) => Ok(Answer::Refused(Reason::NoControlKey)),
+                Err(error) => Err(error),
+            },
             Request::Issue { generation, account, needs_row, nonce } => {
                 self.issue(*generation, *account, *needs_row, nonce)
             }
@@ -66,6 +70,8 @@ impl<M: MasterKeys> Keeper<M> {
     /// A secret that lives for one answer, and is not part of it.
     fn secret(&mut self, id: &AccessKeyId) -> Result<SecretAccessKey, TokenError> {
         let derived = self.first.hmac(id.fields().generation(), &secret_message(id, None))?;
+        // Whoever asks for the same again is answered by the other session.
+        std::mem::swap(&mut self.first, &mut self.second);
         Ok(secret_access_key(&derived))
     }
 
@@ -92,13 +98,30 @@ impl<M: MasterKeys> Keeper<M> {
     }
 
     fn derive_twice(&mut self, generation: Generation, id: AccessKeyId) -> Result<Answer, TokenError> {
-        let message = secret_message(&id, None);
-        let secret = self.first.hmac(generation, &message)?;
-        let again = self.second.hmac(generation, &message)?;
-        if !secret.ct_eq(&again) {
-            return Ok(differ("a new secret"));
+        let secret = self.twice(generation, &secret_message(&id, None))?;
+        Ok(secret.map_or_else(|| differ("a new secret"), |secret| Answer::Issued(id, secret_access_key(&secret))))
+    }
+
+    /// An HMAC on both sessions; `None` if they differ.
+    fn twice(&mut self, generation: Generation, message: &[u8]) -> Result<Option<Secret32>, TokenError> {
+        let value = self.first.hmac(generation, message)?;
+        let again = self.second.hmac(generation, message)?;
+        Ok(value.ct_eq(&again).then_some(value))
+    }
+
+    /// Makes both sessions compute the recorded check values. A token that gives another one is not asked anything more.
+    pub fn prove(&mut self) -> Result<(), TokenError> {
+        for config in self.rules.generations() {
+            let Some(generation) = config.generation() else { continue };
+            for session in [&mut self.first, &mut self.second] {
+                let found = hex(session.hmac(generation, &subkey_message(Purpose::CheckValue))?.expose());
+                if found != config.check_value {
+                    let token = self.rules.token();
+                    return Err(TokenError::check_value(token, generation, &found, &config.check_value));
+                }
+            }
         }
-        Ok(Answer::Issued(id, secret_access_key(&secret)))
+        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::access_key_id::Generation;
 use crate::config::WorkerConfig;
@@ -45,6 +45,8 @@ pub type Signature = [u8; SIGNATURE_LEN];
 
 /// Requests that may wait for a session thread; past it the reader waits, and the authority's deadline decides.
 const QUEUE: usize = 1024;
+/// How long a session is used without a proof that it computes the recorded check values.
+const PROVE: Duration = Duration::from_secs(10);
 /// How long it may drain and finalize before it is gone all the same.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -72,6 +74,7 @@ pub fn run(config: WorkerConfig) -> u8 {
 /// What a worker has when it is ready.
 struct Started {
     token: Arc<Token>,
+    held: Vec<Generation>,
     rules: Arc<Rules>,
     keepers: Vec<Keeper<TokenSession>>,
 }
@@ -82,20 +85,23 @@ fn start(config: &WorkerConfig) -> Result<Started, StartFailure> {
     let token = Arc::new(Token::open(&config.token).map_err(failed)?);
     let open = || TokenSession::open(token.clone(), config.generations.clone()).map_err(failed);
     let mut first = open()?;
-    let rules = Rules::new(config, &mut first)
+    let held = first.holds();
+    let mut config = config.clone();
+    config.generations.retain(|one| one.generation().is_some_and(|number| held.contains(&number)));
+    let rules = Rules::new(&config, &mut first)
         .map_err(|text| StartFailure { pin_refused: false, text: format!("token '{}': {text}", token.name()) })?;
     let rules = Arc::new(rules);
     let mut keepers = vec![Keeper::new(first, open()?, rules.clone())];
     while keepers.len() < usize::from(config.token.sessions.max(1)) {
         keepers.push(Keeper::new(open()?, open()?, rules.clone()));
     }
-    Ok(Started { token, rules, keepers })
+    Ok(Started { token, held, rules, keepers })
 }
 
 /// Answers until the other end closes, then drains, joins and finalizes.
 fn serve(socket: UnixStream, started: Started) -> Result<(), Box<dyn std::error::Error>> {
-    let Started { token, rules, keepers } = started;
-    send(&socket, &Hello::Ready.encode())?;
+    let Started { token, held, rules, keepers } = started;
+    send(&socket, &Hello::Ready(held).encode())?;
     let replies = Arc::new(Mutex::new(socket.try_clone()?));
     let (jobs, queue) = sync_channel::<(u64, Request)>(QUEUE);
     let queue = Arc::new(Mutex::new(queue));
@@ -158,10 +164,17 @@ fn session_thread(
     replies: Arc<Mutex<UnixStream>>,
 ) -> Result<JoinHandle<()>, std::io::Error> {
     std::thread::Builder::new().name("session".into()).spawn(move || {
+        let mut proven = Instant::now();
         loop {
             let job = queue.lock().map(|queue| queue.recv());
             let Ok(Ok((number, request))) = job else { return };
-            let answer = keeper.answer(&request).unwrap_or_else(|error| {
+            // Others' checks may never come to these sessions, so they are proven when they are used.
+            let is_due = proven.elapsed() >= PROVE;
+            let outcome = if is_due { keeper.prove() } else { Ok(()) };
+            if is_due && outcome.is_ok() {
+                proven = Instant::now();
+            }
+            let answer = outcome.and_then(|()| keeper.answer(&request)).unwrap_or_else(|error| {
                 tracing::error!(%error, "the token failed");
                 if error.reaction() == Reaction::NewProcess {
                     // The connection to the token is lost with every handle: only a new process can mend that.

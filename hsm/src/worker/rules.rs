@@ -10,6 +10,7 @@ use crate::access_key_id::{AccessKeyId, Account, Generation, Layout, Lifetime, P
 use crate::config::{GenerationConfig, Rights, WorkerConfig, lists};
 use crate::derivation::{Purpose, subkey_message};
 use crate::feed_head::FeedHead;
+use crate::secret::Secret32;
 use crate::signing_key::ScopeDate;
 use crate::wire::{Reason, Request};
 
@@ -36,6 +37,7 @@ impl Now {
 
 /// The rules of one worker.
 pub struct Rules {
+    token: String,
     rights: Rights,
     prefixes: Prefixes,
     layout: Layout,
@@ -61,11 +63,11 @@ impl Rules {
         let mut generations = HashMap::new();
         for generation in &config.generations {
             let number = generation.generation().ok_or_else(|| format!("{} is not a generation", generation.number))?;
-            let tag_key =
-                masters.hmac(number, &subkey_message(Purpose::AccessKeyIdTag)).map_err(|error| error.to_string())?;
+            let tag_key = tag_key_twice(masters, number)?;
             generations.insert(number, Live { config: generation.clone(), tag_key: TagKey::new(&tag_key) });
         }
         Ok(Self {
+            token: config.token.name.clone(),
             prefixes: config.prefixes.parse().ok_or("the prefixes must be four letters A to Z, each used once")?,
             layout: config.layout.into(),
             generations,
@@ -124,6 +126,16 @@ impl Rules {
     /// The prefix of new long-term ids and their layout.
     pub fn issuing_form(&self) -> (crate::access_key_id::Prefix, Layout) {
         (self.prefixes.issuing(Lifetime::LongTerm), self.layout)
+    }
+
+    /// The generations that this worker answers for.
+    pub fn generations(&self) -> impl Iterator<Item = &GenerationConfig> {
+        self.generations.values().map(|live| &live.config)
+    }
+
+    /// What the configuration calls the token.
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     fn live(&self, generation: Generation) -> Result<&Live, Reason> {
@@ -214,6 +226,15 @@ impl Rules {
 /// The services that manage keys, whose requests may name any region.
 fn takes_any_region(service: &str) -> bool {
     matches!(service, "iam" | "sts")
+}
+
+/// Twice, because a wrong one would make every id look wrong for as long as this worker lives.
+fn tag_key_twice(masters: &mut impl MasterKeys, generation: Generation) -> Result<Secret32, String> {
+    let mut derive =
+        || masters.hmac(generation, &subkey_message(Purpose::AccessKeyIdTag)).map_err(|error| error.to_string());
+    let (tag_key, again) = (derive()?, derive()?);
+    let differ = || format!("the token gave two tag keys for generation {generation}");
+    tag_key.ct_eq(&again).then_some(tag_key).ok_or_else(differ)
 }
 
 fn take(cap: &Mutex<Cap>, now: Now) -> Result<(), Reason> {
