@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rederive_hsm::client::{STATES, TokenState};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -182,15 +183,30 @@ fn readings(authority: Arc<Authority>, audit: Audit) -> impl Fn() -> Readings + 
         Readings {
             hsm_requests: vec![
                 ("signing_key", count(&counts.signing_key)),
+                ("sigv4a_public_key", count(&counts.sigv4a_public_key)),
+                ("matches_v2", count(&counts.matches_v2)),
                 ("tag_key", count(&counts.tag_key)),
                 ("check", count(&counts.check)),
                 ("issue", count(&counts.issue)),
                 ("sign_head", count(&counts.sign_head)),
             ],
             hsm_worker_starts: count(&counts.starts),
+            hsm_hedges: count(&counts.hedges),
+            hsm_turned_away: count(&counts.full),
+            hsm_workers: workers_by_token(&authority.hsm().tokens()),
             deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),
             clock_trusted: now.is_ok(),
             audit: audit.failures(),
         }
     }
+}
+
+/// How many workers of each token are in each state.
+fn workers_by_token(tokens: &[TokenState]) -> Vec<(String, &'static str, i64)> {
+    let of_token = |token: &TokenState| {
+        let name = token.name.to_string();
+        let count = |state| token.workers.iter().filter(|standing| standing.word() == state).count() as i64;
+        STATES.map(|state| (name.clone(), state, count(state)))
+    };
+    tokens.iter().flat_map(of_token).collect()
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{Audit, AuditError};
-use crate::authority::{Authority, Policy, prepare};
+use crate::authority::{Authority, Policy, known_generations};
 use crate::config::{AuditSink, Config, Role, Token};
 use crate::follower::Follower;
 use crate::registry::{Location, Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
 use rederive_hsm::client::{Launch, admin};
-use rederive_hsm::config::{LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig};
+use rederive_hsm::config::{
+    GenerationConfig, KeyClass, LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig,
+};
+use rederive_hsm::pkcs11::LATCH_PREFIX;
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 use tokio::task::JoinHandle;
 
@@ -76,17 +79,24 @@ impl Site {
         Ok((registry, settings))
     }
 
-    /// The token. One for now; several come with replication.
-    pub fn token(&self) -> Result<&Token, Failure> {
-        match self.config.token.as_slice() {
-            [token] => Ok(token),
-            tokens => Err(format!("{} [[token]] tables: this version takes exactly one", tokens.len()).into()),
+    /// The tokens.
+    pub fn tokens(&self) -> &[Token] {
+        &self.config.token
+    }
+
+    /// The token of that name; without a name the first of the configuration.
+    pub fn token(&self, name: Option<&str>) -> Result<&Token, Failure> {
+        let mut tokens = self.config.token.iter();
+        match name {
+            None => tokens.next().ok_or_else(|| "there is no [[token]]".into()),
+            Some(name) => {
+                tokens.find(|token| token.name == name).ok_or_else(|| format!("there is no [[token]] '{name}'").into())
+            }
         }
     }
 
-    /// The token as a worker is told of it.
-    pub fn token_config(&self) -> Result<TokenConfig, Failure> {
-        let token = self.token()?;
+    /// A token as a worker is told of it.
+    pub fn token_config(&self, token: &Token) -> Result<TokenConfig, Failure> {
         let pin = match (&token.pin_file, &token.pin_env) {
             (Some(file), _) => PinSource::File(file.clone()),
             (None, Some(variable)) => PinSource::Env(variable.clone()),
@@ -99,19 +109,32 @@ impl Site {
             serial: token.serial.clone(),
             pin,
             sessions: token.sessions,
+            classes: token.replicas.iter().map(|generation| (*generation, KeyClass::Replica)).collect(),
+            latch: Some(self.latch(token)),
         })
     }
 
-    /// How to start a worker that knows the generations of the registry.
-    pub async fn launch(&self, registry: &Registry, settings: &Settings) -> Result<Launch, Failure> {
-        let launch = self.launch_without_generations(settings)?;
-        Ok(Launch { config: prepare(registry, launch.config.clone()).await?, ..launch })
+    /// The file that says that a token refused the PIN.
+    pub fn latch(&self, token: &Token) -> PathBuf {
+        let plain =
+            |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_string() } else { format!("%{:x}", c as u32) };
+        let name: String = token.name.chars().map(plain).collect();
+        self.config.state_dir.join(format!("{LATCH_PREFIX}{name}"))
     }
 
-    fn launch_without_generations(&self, settings: &Settings) -> Result<Launch, Failure> {
+    /// How to start the workers of each token, knowing the generations of the registry.
+    async fn launches(&self, registry: &Registry, settings: &Settings) -> Result<Vec<Launch>, Failure> {
+        self.launches_for(settings, &known_generations(registry).await?)
+    }
+
+    fn launches_for(&self, settings: &Settings, generations: &[GenerationConfig]) -> Result<Vec<Launch>, Failure> {
+        self.config.token.iter().map(|token| self.launch(token, settings, generations)).collect()
+    }
+
+    fn launch(&self, token: &Token, settings: &Settings, generations: &[GenerationConfig]) -> Result<Launch, Failure> {
         let config = WorkerConfig {
-            token: self.token_config()?,
-            generations: Vec::new(),
+            token: self.token_config(token)?,
+            generations: generations.to_vec(),
             rights: self.rights(),
             prefixes: prefix_config(&settings.prefixes),
             layout: match settings.layout {
@@ -122,29 +145,33 @@ impl Site {
         Ok(Launch {
             program: self.program.clone(),
             config,
-            environment: self.worker_environment()?,
-            deadline: Duration::from_millis(self.token()?.deadline_ms),
+            environment: self.worker_environment(token),
+            deadline: Duration::from_millis(self.config.token_deadline_ms(token)),
+            workers: token.workers,
+            weight: token.weight,
         })
     }
 
     /// How this node decides.
-    pub fn policy(&self) -> Result<Policy, Failure> {
+    pub fn policy(&self) -> Policy {
         let max_staleness = i64::from(self.config.feed.max_staleness_s);
         let has_verifiers =
             self.config.role == Role::Issuer || self.config.caller.iter().any(|caller| caller.deny_feed);
         let policy = Policy::default();
-        Ok(Policy {
-            deadline: Duration::from_millis(self.token()?.deadline_ms),
+        Policy {
+            deadline: Duration::from_millis(self.config.hsm_deadline_ms()),
+            hsm_queue: self.config.hsm.queue,
+            min_replicas: self.config.hsm.min_replicas,
             max_staleness,
             // A verifier that decides has heard of everything older than its staleness; some seconds for clocks that differ.
             announce: if has_verifiers { max_staleness + CLOCKS } else { policy.announce },
             ..policy
-        })
+        }
     }
 
-    /// Carries out an administrative request in a worker of its own.
-    pub fn administrate(&self, request: &AdminRequest) -> Result<AdminAnswer, Failure> {
-        match admin(&self.program, &self.worker_environment()?, request, ADMIN)? {
+    /// Carries out an administrative request to a token in a worker of its own.
+    pub fn administrate(&self, token: &Token, request: &AdminRequest) -> Result<AdminAnswer, Failure> {
+        match admin(&self.program, &self.worker_environment(token), request, ADMIN)? {
             AdminAnswer::Failed { reason, .. } => Err(reason.into()),
             answer => Ok(answer),
         }
@@ -153,8 +180,8 @@ impl Site {
     /// The authority of this node, its worker starting, and the task that watches over the worker.
     pub async fn authority(&self) -> Result<(Arc<Authority>, JoinHandle<()>), Failure> {
         let (registry, settings) = self.open_registry().await?;
-        let launch = self.launch(&registry, &settings).await?;
-        Ok(Authority::start(registry, settings, self.policy()?, launch).await?)
+        let launches = self.launches(&registry, &settings).await?;
+        Ok(Authority::start(registry, settings, self.policy(), launches).await?)
     }
 
     /// The authority of a verifier, which follows the deny feed for as long as the runtime lives.
@@ -162,8 +189,8 @@ impl Site {
         let (config, settings) = (&self.config, self.wanted_settings()?);
         std::fs::create_dir_all(&config.state_dir)
             .map_err(|error| format!("cannot make state_dir {}: {error}", config.state_dir.display()))?;
-        let launch = self.launch_without_generations(&settings)?;
-        let (authority, supervisor) = Authority::start_verifier(settings, self.policy()?, launch);
+        let launches = self.launches_for(&settings, &[])?;
+        let (authority, supervisor) = Authority::start_verifier(settings, self.policy(), launches);
         let pinned = config.feed.public_keys.clone();
         let follower = Follower::start(authority.clone(), &config.state_dir, pinned, &config.issuer).await?;
         tokio::spawn(follower.run());
@@ -187,10 +214,10 @@ impl Site {
         Ok(Node::bind(&self.config, authority, supervisor, self.audit()?).await?)
     }
 
-    fn worker_environment(&self) -> Result<Vec<(String, String)>, Failure> {
+    fn worker_environment(&self, token: &Token) -> Vec<(String, String)> {
         let mut environment = self.environment.clone();
-        environment.extend(self.token()?.environment.clone());
-        Ok(environment)
+        environment.extend(token.environment.clone());
+        environment
     }
 
     fn wanted_settings(&self) -> Result<Settings, Failure> {

@@ -304,6 +304,13 @@ fn an_account_is_made_whole_or_not_at_all() {
         assert!(failed.contains(why) && !failed.contains("secret"), "{failed}");
         assert!(!done(&["account", "list"], &config).contains("000000000042"));
     }
+    // The right PIN alone does not help: who mended it has to say so.
+    std::fs::write(&config, &original).expect("writable");
+    assert!(fails(&create, &config).contains("refused the PIN"));
+    assert!(done(&["token", "list"], &config).contains("latched: it refused the PIN (PinIncorrect)"));
+    assert!(done(&["token", "unlatch", "rederive-dev"], &config).contains("unlatched"));
+    assert!(done(&["token", "list"], &config).contains("not latched"));
+    assert!(fails(&["token", "unlatch", "other"], &config).contains("there is no [[token]] 'other'"));
 
     std::fs::write(&config, &original).expect("writable");
     let first = root_pair(&done(&create, &config));
@@ -344,6 +351,8 @@ fn an_administrative_request_that_hangs_is_given_up() {
         serial: None,
         pin: PinSource::Env("NONE".into()),
         sessions: 1,
+        classes: Default::default(),
+        latch: None,
     };
     let request = AdminRequest::Examine { token, generations: Vec::new() };
     let given_up = admin(Path::new(REDERIVE), &[], &request, Duration::from_millis(500)).expect_err("no answer");

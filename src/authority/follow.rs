@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use rederive_hsm::client::{Hsm, Launch};
-use rederive_hsm::config::WorkerConfig;
+use rederive_hsm::client::{Bounds, Hsm, Launch};
+use rederive_hsm::config::GenerationConfig;
 use tokio::sync::watch;
 
 use super::deny_list::DenyList;
@@ -21,8 +21,6 @@ use crate::registry::{GenerationRow, Registry, RegistryError, Settings};
 const POLL: Duration = Duration::from_millis(100);
 /// How often the uses of keys are written.
 const WRITE_USES: Duration = Duration::from_secs(1);
-/// How often the worker is made to compute a check value.
-const CHECK: Duration = Duration::from_secs(5);
 /// Changes that are read at a time.
 const PAGE: u32 = 1000;
 
@@ -32,25 +30,23 @@ pub struct Followed {
 }
 
 /// What a worker of this node is to know of the generations in the registry.
-pub async fn prepare(registry: &Registry, mut worker: WorkerConfig) -> Result<WorkerConfig, RegistryError> {
-    worker.generations = Generations::of(registry.generations().await?).for_worker();
-    Ok(worker)
+pub async fn known_generations(registry: &Registry) -> Result<Vec<GenerationConfig>, RegistryError> {
+    Ok(Generations::of(registry.generations().await?).for_worker())
 }
 
 impl Authority {
-    /// Starts the worker, loads what the registry knows, and follows it for as long as the runtime lives.
+    /// Starts the workers, one launch a token, loads what the registry knows, and follows it for as long as the runtime lives.
     pub async fn start(
         registry: Registry,
         settings: Settings,
         policy: Policy,
-        launch: Launch,
+        launches: Vec<Launch>,
     ) -> Result<(Arc<Self>, tokio::task::JoinHandle<()>), RegistryError> {
         let generations = Generations::of(registry.generations().await?);
-        let (authority, supervisor) = Self::new(Some(registry), generations, settings, policy, launch);
+        let (authority, supervisor) = Self::new(Some(registry), generations, settings, policy, launches);
         authority.load().await?;
         tokio::spawn(follow_forever(authority.clone()));
         tokio::spawn(write_uses_forever(authority.clone()));
-        tokio::spawn(check_forever(authority.clone()));
         tokio::spawn(sign_forever(authority.clone()));
         Ok((authority, supervisor))
     }
@@ -61,14 +57,14 @@ impl Authority {
         generations: Generations,
         settings: Settings,
         policy: Policy,
-        launch: Launch,
+        launches: Vec<Launch>,
     ) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
-        let (clock, worker) = (Clock::start(), launch.config.clone());
-        let (hsm, supervisor) = Hsm::start(launch);
+        let clock = Clock::start();
+        let bounds = Bounds { deadline: policy.deadline, queue: policy.hsm_queue };
+        let (hsm, supervisor) = Hsm::start(launches, bounds);
         let authority = Arc::new(Self {
             hsm,
             clock,
-            worker,
             prefixes: settings.prefixes,
             layout: settings.layout,
             generations: RwLock::new(generations),
@@ -82,7 +78,6 @@ impl Authority {
             heads: Heads::default(),
             followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
             draining: watch::Sender::new(false),
-            checked: std::sync::Mutex::new(None),
             registry,
             policy,
         });
@@ -136,11 +131,11 @@ impl Authority {
         Ok(())
     }
 
-    /// A generation was created or changed its state: the worker is replaced by one that knows.
+    /// A generation was created or changed its state: the workers are replaced by ones that know.
     pub(super) async fn take_generations(&self, rows: Vec<GenerationRow>) {
         self.change_generations(|generations| generations.update(rows));
-        let worker = WorkerConfig { generations: self.generations().for_worker(), ..self.worker.clone() };
-        self.hsm.reconfigure(worker).await;
+        let generations = self.generations().for_worker();
+        self.hsm.reconfigure(generations).await;
     }
 
     async fn follow(&self) {
@@ -176,16 +171,6 @@ async fn write_uses_forever(authority: Arc<Authority>) {
     loop {
         ticks.tick().await;
         authority.write_uses().await;
-    }
-}
-
-/// Keeps the token's sessions from idling, and finds a token that answers wrongly before a request does.
-pub(super) async fn check_forever(authority: Arc<Authority>) {
-    let mut ticks = every(CHECK);
-    authority.hsm.settled().await;
-    loop {
-        ticks.tick().await;
-        authority.check().await;
     }
 }
 

@@ -101,12 +101,20 @@ impl Generations {
         }
     }
 
-    /// The generation that new keys of an account are made in: the newest issuing one that is good for it and that was
-    /// announced for so many seconds. Without one that old, the first: nobody can know keys of another then.
-    pub fn issuing_for(&self, account: Account, now: i64, announce: i64) -> Option<Generation> {
+    /// The generation that new keys of an account are made in: the newest issuing one that is good for it, that is on enough
+    /// tokens, and that was announced for so many seconds. Without one that old, the first: nobody can know keys of another
+    /// then.
+    pub fn issuing_for(
+        &self,
+        account: Account,
+        now: i64,
+        announce: i64,
+        is_on_enough_tokens: impl Fn(Generation) -> bool,
+    ) -> Option<Generation> {
+        let usable = || self.issuing(account).filter(|live| is_on_enough_tokens(live.row.number));
         let announced = |live: &&Live| now - live.row.created_at >= announce;
-        let newest = self.issuing(account).rev().find(announced).map(|live| live.row.number);
-        newest.or_else(|| self.first_issuing_for(account))
+        let newest = usable().rev().find(announced).or_else(|| usable().next());
+        newest.map(|live| live.row.number)
     }
 
     /// The first issuing generation that is good for an account.
@@ -124,11 +132,6 @@ impl Generations {
     pub fn for_worker(&self) -> Vec<GenerationConfig> {
         let open = self.0.values().filter(|live| live.row.state != GenerationState::Closed);
         open.map(|live| worker_view(&live.row)).collect()
-    }
-
-    /// One generation that the worker can be asked to check.
-    pub fn any_live(&self) -> Option<&GenerationRow> {
-        self.0.values().map(|live| &live.row).find(|row| row.state != GenerationState::Closed)
     }
 }
 

@@ -74,8 +74,7 @@ impl Authority {
         account: AccountIs,
         now: i64,
     ) -> Result<Issued, IssueError> {
-        let generation =
-            self.generations().issuing_for(owner.account, now, self.policy.announce).ok_or(IssueError::NoGeneration)?;
+        let generation = self.issuing_generation(owner.account, now)?;
         for _ in 0..ATTEMPTS {
             let (id, secret) = self.derive_new(generation, owner.account, random_nonce()?).await?;
             let (created_by, signature) = request.unzip();
@@ -92,6 +91,23 @@ impl Authority {
             }
         }
         Err(IssueError::NoFreeId)
+    }
+
+    /// Where new keys of an account are made.
+    fn issuing_generation(&self, account: Account, now: i64) -> Result<Generation, IssueError> {
+        let (wanted, generations) = (self.policy.min_replicas, self.generations());
+        let is_on_enough_tokens = |generation| self.hsm.replicas(generation) >= wanted;
+        let found = generations.issuing_for(account, now, self.policy.announce, is_on_enough_tokens);
+        match (found, generations.first_issuing_for(account)) {
+            (Some(generation), _) => Ok(generation),
+            (None, None) => Err(IssueError::NoGeneration),
+            (None, Some(generation)) => {
+                let seen = self.hsm.replicas(generation);
+                let reason =
+                    format!("generation {generation} was seen on {seen} tokens, and keys are made from {wanted} on");
+                Err(Unavailable { reason }.into())
+            }
+        }
     }
 
     /// The root key of `dev`, made with a fixed nonce in the first generation: the same pair at each start, derived anew.
@@ -154,9 +170,7 @@ impl Authority {
 
 fn random_nonce() -> Result<[u8; 32], IssueError> {
     let mut nonce = [0; 32];
-    getrandom::fill(&mut nonce).map_err(|error| Unavailable {
-        token: "none".into(),
-        reason: format!("the system gives no random numbers: {error}"),
-    })?;
+    getrandom::fill(&mut nonce)
+        .map_err(|error| Unavailable { reason: format!("the system gives no random numbers: {error}") })?;
     Ok(nonce)
 }

@@ -16,12 +16,13 @@ mod last_used;
 mod principals;
 mod regions;
 mod reports;
+mod second_opinion;
 mod signing_keys;
 mod verifier;
 mod verify;
 
 pub use clock::Clock;
-pub use follow::{Followed, prepare};
+pub use follow::{Followed, known_generations};
 pub use generations::worker_view;
 pub use issue::{IssueError, Issued, RootKey};
 pub use verifier::FromTheFuture;
@@ -29,11 +30,10 @@ pub use verify::{Accepted, CannotDecide, Content, Holder, NotAccepted};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rederive_hsm::access_key_id::{AccessKeyId, Layout, Prefixes};
 use rederive_hsm::client::{Hsm, Status};
-use rederive_hsm::config::WorkerConfig;
 use tokio::sync::watch;
 
 use crate::registry::{Registry, RegistryError};
@@ -46,9 +46,6 @@ use principals::Principals;
 use regions::Regions;
 use signing_keys::SigningKeys;
 
-/// How long a check of the worker says something about it.
-const CHECK_IS_GOOD_FOR: Duration = Duration::from_secs(10);
-
 /// How a node decides.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -60,8 +57,12 @@ pub struct Policy {
     pub max_staleness: i64,
     /// Keys a user may have.
     pub keys_per_user: u32,
-    /// How long the worker may take.
+    /// How long the HSM may take.
     pub deadline: Duration,
+    /// Callers that may wait for it in each lane.
+    pub hsm_queue: usize,
+    /// On how many tokens a generation's check value must have been computed before keys are made in it.
+    pub min_replicas: usize,
     /// How long a new generation is announced before keys are made in it, in seconds: every node that decides must have heard
     /// of it by then.
     pub announce: i64,
@@ -75,6 +76,8 @@ impl Default for Policy {
             max_staleness: 60,
             keys_per_user: 2,
             deadline: Duration::from_millis(250),
+            hsm_queue: 4096,
+            min_replicas: 1,
             announce: 3,
         }
     }
@@ -89,7 +92,6 @@ pub struct Authority {
     prefixes: Prefixes,
     layout: Layout,
     clock: Clock,
-    worker: WorkerConfig,
     generations: RwLock<Generations>,
     /// Counts what may change the judgement of an id; counted up after the change is in place.
     changes: AtomicU64,
@@ -102,8 +104,6 @@ pub struct Authority {
     heads: Heads,
     followed: tokio::sync::Mutex<Followed>,
     draining: watch::Sender<bool>,
-    /// When the token last computed the check value that was recorded.
-    checked: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Authority {
@@ -112,7 +112,7 @@ impl Authority {
         self.registry.as_ref().ok_or(RegistryError::None)
     }
 
-    /// The worker, for its counts and status.
+    /// The workers, for their counts and status.
     pub fn hsm(&self) -> &Hsm {
         &self.hsm
     }
@@ -149,7 +149,7 @@ impl Authority {
             troubles.push("draining: this node is about to end".into());
         }
         match self.hsm.status() {
-            Status::Ready if self.was_checked_lately() => {}
+            Status::Ready if self.hsm.was_checked_lately() => {}
             Status::Ready => troubles.push("the HSM has not passed a check within 10 s".into()),
             Status::Starting => troubles.push("the HSM worker is starting".into()),
             Status::Down(_) | Status::Latched(_) => troubles.push("the HSM worker is down".into()),
@@ -201,28 +201,6 @@ impl Authority {
     /// Makes every judgement of before stale.
     fn changed(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Makes the token compute the check value that was recorded for a generation.
-    pub async fn check(&self) {
-        match self.check_worker().await {
-            Ok(()) => *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Instant::now()),
-            Err(reason) => tracing::error!(reason, "the HSM worker failed its check"),
-        }
-    }
-
-    fn was_checked_lately(&self) -> bool {
-        let checked = *self.checked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        checked.is_some_and(|at| at.elapsed() < CHECK_IS_GOOD_FOR)
-    }
-
-    async fn check_worker(&self) -> Result<(), String> {
-        let row = self.generations().any_live().cloned().ok_or("there is no generation: create one")?;
-        let value = self.hsm.check(row.number).await.map_err(|error| error.to_string())?;
-        if value == row.check_value {
-            return Ok(());
-        }
-        Err(format!("the token computes another check value for generation {} than was recorded", row.number))
     }
 
     /// A denied or unknown id looks the same from outside; the log tells them apart.

@@ -9,9 +9,10 @@ use std::time::Duration;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use rederive_hsm::access_key_id::AccessKeyId;
-use rederive_hsm::client::Unavailable;
+use rederive_hsm::client::{Source, Unavailable};
 use rederive_hsm::derivation::TokenHash;
 use rederive_hsm::signing_key::SigningKey;
+use tokio::sync::OnceCell;
 
 use super::verify::Holder;
 use crate::sigv4::{CredentialScope, PreparedSigningKey};
@@ -98,11 +99,39 @@ impl ProvenKey {
     }
 }
 
+/// A signing key under which nothing has matched yet. One wrong bit of the token would refuse everybody for as long as it is kept,
+/// so nobody is refused by it alone.
+pub struct UnprovenKey {
+    /// The key.
+    pub key: Arc<PreparedSigningKey>,
+    /// Who derived it.
+    pub source: Source,
+    /// The same, derived once more elsewhere, when it was needed.
+    second: OnceCell<Arc<PreparedSigningKey>>,
+}
+
+impl UnprovenKey {
+    fn new((key, source): (SigningKey, Source)) -> Self {
+        Self { key: Arc::new(PreparedSigningKey::new(key)), source, second: OnceCell::new() }
+    }
+
+    /// What another derivation gives, which is done once however many ask; none if it is the same key.
+    pub async fn contradicted_by(
+        &self,
+        fetch: impl Future<Output = Result<(SigningKey, Source), Unavailable>>,
+    ) -> Result<Option<Arc<PreparedSigningKey>>, Unavailable> {
+        let prepared = async { fetch.await.map(|(key, _)| Arc::new(PreparedSigningKey::new(key))) };
+        let second = self.second.get_or_try_init(|| prepared).await?;
+        let is_same = self.key.signing_key().ct_eq(second.signing_key());
+        Ok((!is_same).then(|| second.clone()))
+    }
+}
+
 /// The cache. Keys that have not matched a signature yet stay apart in a small one, so that requests with made-up
 /// scopes, which anybody can send for an id that they have seen, cannot push good keys out.
 pub struct SigningKeys {
     proven: Cache<KeptName, Arc<ProvenKey>>,
-    unproven: Cache<KeptName, Arc<PreparedSigningKey>>,
+    unproven: Cache<KeptName, Arc<UnprovenKey>>,
     deadline: Duration,
 }
 
@@ -118,7 +147,7 @@ impl SigningKeys {
     }
 
     /// The key of that name, if it is at hand and nothing has matched under it.
-    pub fn unproven(&self, name: &KeyName<'_>) -> Option<Arc<PreparedSigningKey>> {
+    pub fn unproven(&self, name: &KeyName<'_>) -> Option<Arc<UnprovenKey>> {
         self.unproven.get(name)
     }
 
@@ -126,16 +155,18 @@ impl SigningKeys {
     pub async fn ask(
         &self,
         name: &KeyName<'_>,
-        fetch: impl Future<Output = Result<SigningKey, Unavailable>>,
-    ) -> Result<Arc<PreparedSigningKey>, Unavailable> {
-        let prepared = async { fetch.await.map(|key| Arc::new(PreparedSigningKey::new(key))) };
-        let late = |_| Unavailable {
-            token: "any".into(),
-            reason: "others wait for the same key, and none came in time".into(),
-        };
+        fetch: impl Future<Output = Result<(SigningKey, Source), Unavailable>>,
+    ) -> Result<Arc<UnprovenKey>, Unavailable> {
+        let prepared = async { fetch.await.map(|key| Arc::new(UnprovenKey::new(key))) };
+        let late = |_| Unavailable { reason: "others wait for the same key, and none came in time".into() };
         let kept = name.to_kept();
         let waiting = self.unproven.get_or_insert_async(&kept, prepared);
         tokio::time::timeout(self.deadline, waiting).await.map_err(late)?
+    }
+
+    /// This key was derived otherwise elsewhere: nobody is to meet it any more.
+    pub fn forget(&self, name: &KeyName<'_>) {
+        self.unproven.remove(name);
     }
 
     /// A signature matched under this key: it is among the good ones, as of this change.

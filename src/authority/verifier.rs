@@ -6,7 +6,7 @@ use rederive_hsm::access_key_id::AccessKeyId;
 use rederive_hsm::client::Launch;
 use tokio::task::JoinHandle;
 
-use super::follow::{check_forever, every};
+use super::follow::every;
 use super::generations::Generations;
 use super::{Authority, Policy};
 use crate::feed::{Change, SignedHead};
@@ -24,10 +24,9 @@ const TAG_KEYS: std::time::Duration = std::time::Duration::from_millis(200);
 pub struct FromTheFuture(i64);
 
 impl Authority {
-    /// Starts the worker. Nothing is decided before the first head.
-    pub fn start_verifier(settings: Settings, policy: Policy, launch: Launch) -> (Arc<Self>, JoinHandle<()>) {
-        let (authority, supervisor) = Self::new(None, Generations::default(), settings, policy, launch);
-        tokio::spawn(check_forever(authority.clone()));
+    /// Starts the workers. Nothing is decided before the first head.
+    pub fn start_verifier(settings: Settings, policy: Policy, launches: Vec<Launch>) -> (Arc<Self>, JoinHandle<()>) {
+        let (authority, supervisor) = Self::new(None, Generations::default(), settings, policy, launches);
         tokio::spawn(ask_for_tag_keys_forever(authority.clone()));
         (authority, supervisor)
     }

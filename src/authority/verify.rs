@@ -10,7 +10,8 @@ use super::clock::Jumped;
 use super::deny_list::Stale;
 use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
-use super::signing_keys::{KeyName, ProvenKey};
+use super::second_opinion::undecided_without_match;
+use super::signing_keys::{KeyName, ProvenKey, UnprovenKey};
 use crate::registry::{KeyRow, Registry, RegistryError};
 use crate::sigv4::{
     Body, Expectation, PostForm, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
@@ -181,7 +182,7 @@ impl Authority {
         // 5. The canonical request, hashed; the signed headers are complete.
         let string_to_sign = scoped.string_to_sign(content.body())?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
-        let found = match known {
+        let mut found = match known {
             Some(known) => Found::Known(known),
             None => self.find(&name, now).await?,
         };
@@ -191,7 +192,13 @@ impl Authority {
             self.not_denied(&name.id)?;
             self.account_not_denied(&name.id, found.holder().account())?;
         }
-        let verified = string_to_sign.verify(found.key())?;
+        let verified = match string_to_sign.verify(found.key()) {
+            Err(refusal @ Refusal::SignatureDoesNotMatch { .. }) => {
+                found = self.second_opinion(&name, found, refusal).await?;
+                string_to_sign.verify(found.key()).map_err(undecided_without_match)?
+            }
+            outcome => outcome?,
+        };
         let waited = found.waited();
         let known = found.proven(|key, holder| self.signing_keys.matched(&name, ProvenKey::new(key, holder, change)));
         if known.is_first_use_at(now) {
@@ -258,10 +265,10 @@ impl Authority {
         let holder = self.holder(&name.id).await?;
         self.account_not_denied(&name.id, holder.account())?;
         if let Some(known) = self.signing_keys.proven(name) {
-            return Ok(Found::Key { key: known.key.clone(), holder, waited: false });
+            return Ok(Found::Key { key: known.key.clone(), unproven: None, holder, waited: false });
         }
         if let Some(key) = self.signing_keys.unproven(name) {
-            return Ok(Found::Key { key, holder, waited: false });
+            return Ok(Found::unproven(key, holder, false));
         }
         let scope = &name.scope;
         if is_global(scope.service()) && !self.regions.admit(name.id, scope, now) {
@@ -270,7 +277,7 @@ impl Authority {
         let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
         let fetch = self.hsm.signing_key(name.id, date, scope.region(), scope.service());
         let key = self.signing_keys.ask(name, fetch).await.map_err(undecided)?;
-        Ok(Found::Key { key, holder, waited: true })
+        Ok(Found::unproven(key, holder, true))
     }
 
     /// An id of the opaque layout does not name its account; its row does.
@@ -314,10 +321,20 @@ pub(super) enum Found {
     /// A key that was judged good, and nothing has changed since.
     Known(Arc<ProvenKey>),
     /// A key whose id was judged good for this request.
-    Key { key: Arc<PreparedSigningKey>, holder: Holder, waited: bool },
+    Key {
+        key: Arc<PreparedSigningKey>,
+        /// The same, if nothing has matched under it yet.
+        unproven: Option<Arc<UnprovenKey>>,
+        holder: Holder,
+        waited: bool,
+    },
 }
 
 impl Found {
+    fn unproven(unproven: Arc<UnprovenKey>, holder: Holder, waited: bool) -> Self {
+        Self::Key { key: unproven.key.clone(), unproven: Some(unproven), holder, waited }
+    }
+
     fn holder(&self) -> &Holder {
         match self {
             Self::Known(known) => &known.holder,

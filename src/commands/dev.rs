@@ -164,8 +164,9 @@ async fn set_up(site: &Site, state: &Path) -> Result<Registry, Failure> {
         }
         std::fs::remove_dir_all(&tokens)?;
         Store::prepare(state)?;
-        site.administrate(&AdminRequest::Initialise { token: site.token_config()? })?;
-        generation::make(site, &registry, KeyClass::Strict).await?;
+        let token = site.token(None)?;
+        site.administrate(token, &AdminRequest::Initialise { token: site.token_config(token)? })?;
+        generation::make(site, token, &registry, KeyClass::Strict).await?;
     }
     let account = account();
     if !registry.account_exists(account).await? {
@@ -185,7 +186,7 @@ async fn root_key(node: &Node) -> Result<RootKey, Failure> {
         Status::Starting => return Err("the HSM worker did not start".into()),
     }
     node.authority().ask_for_tag_keys().await;
-    node.authority().check().await;
+    node.authority().hsm().check().await;
     Ok(node.authority().fixed_root_key(account(), now()).await?)
 }
 

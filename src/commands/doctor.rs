@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use rederive::authority::worker_view;
+use rederive::config::Token;
 use rederive::registry::{GenerationState, Registry};
 use rederive::site::Site;
-use rederive_hsm::worker::AdminRequest;
+use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 
 use super::config_file::ConfigFile;
 use super::{Failure, block_on, now, output};
@@ -28,7 +29,9 @@ impl Doctor {
         let generations = block_on(async { Ok(registry(&site).await) })?;
         healthy &= report("registry", generations.as_ref().map(|rows| rows.1.clone()).map_err(Clone::clone))?;
         let rows = generations.map(|rows| rows.0).unwrap_or_default();
-        healthy &= report("token", token(&site, rows))?;
+        for one in site.tokens() {
+            healthy &= report(&format!("token '{}'", one.name), token(&site, one, rows.clone()))?;
+        }
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -64,11 +67,19 @@ async fn registry(site: &Site) -> Result<(Rows, String), String> {
     Ok((open, told))
 }
 
-fn token(site: &Site, generations: Rows) -> Result<String, String> {
-    let token = site.token_config().map_err(|error| error.to_string())?;
-    let count = generations.len();
-    site.administrate(&AdminRequest::Examine { token, generations }).map_err(|error| error.to_string())?;
+fn token(site: &Site, token: &Token, generations: Rows) -> Result<String, String> {
+    let (config, count) = (site.token_config(token).map_err(|error| error.to_string())?, generations.len());
+    let request = AdminRequest::Examine { token: config, generations };
+    let AdminAnswer::Examined { missing } = site.administrate(token, &request).map_err(|error| error.to_string())?
+    else {
+        return Err("the admin worker gave an answer of another kind".into());
+    };
+    if !missing.is_empty() && site.tokens().len() == 1 {
+        return Err(format!("it does not hold the masters of generations {missing:?}, and there is no other token"));
+    }
+    let held = count - missing.len();
+    let without = if missing.is_empty() { String::new() } else { format!("; it does not hold {missing:?}") };
     Ok(format!(
-        "module loads, token is there, PIN accepted, attributes and check values of {count} generations are right"
+        "module loads, token is there, PIN accepted, attributes and check values of {held} generations are right{without}"
     ))
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use clap::{Args, Subcommand, ValueEnum};
 use rederive::audit::Event;
+use rederive::config::Token;
 use rederive::registry::{GenerationRow, GenerationState, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::Generation as Number;
@@ -30,6 +31,9 @@ enum GenerationCommand {
         /// What may ever be done with the key; a strict one can never be moved to another token
         #[arg(long, value_enum, default_value_t = Class::Strict)]
         class: Class,
+        /// The token it is made on, by its name in the configuration [default: the first]
+        #[arg(long, value_name = "NAME")]
+        token: Option<String>,
     },
     /// List generations with their states, classes, shares and check values
     List {
@@ -59,17 +63,20 @@ impl From<Class> for KeyClass {
 impl Generation {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            GenerationCommand::Create { config, class } => create(&config.load()?, class.into()),
+            GenerationCommand::Create { config, class, token } => {
+                create(&config.load()?, class.into(), token.as_deref())
+            }
             GenerationCommand::List { config } => list(&config.load()?),
         }
     }
 }
 
-fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
+fn create(site: &Site, class: KeyClass, token: Option<&str>) -> Result<(), Failure> {
+    let token = site.token(token)?;
     let row = block_on(async {
         let (registry, _) = site.open_registry().await?;
         can_be_recorded(site)?;
-        let row = make(site, &registry, class).await?;
+        let row = make(site, token, &registry, class).await?;
         record(site, event(&row)).await?;
         Ok(row)
     })?;
@@ -77,6 +84,12 @@ fn create(site: &Site, class: KeyClass) -> Result<(), Failure> {
     if class == KeyClass::Strict {
         eprintln!(
             "Note: a strict key can never be moved to another token. Use --class replicable for one that has to be."
+        );
+    }
+    if site.tokens().len() > 1 {
+        eprintln!(
+            "Note: the key is on token '{}' alone. Workers of the other tokens go on without it; 'doctor' tells who has it.",
+            token.name
         );
     }
     Ok(())
@@ -91,15 +104,20 @@ fn event(row: &GenerationRow) -> Event {
 }
 
 /// Makes the next generation: the key on the token first, then its row.
-pub(super) async fn make(site: &Site, registry: &Registry, class: KeyClass) -> Result<GenerationRow, Failure> {
+pub(super) async fn make(
+    site: &Site,
+    token: &Token,
+    registry: &Registry,
+    class: KeyClass,
+) -> Result<GenerationRow, Failure> {
     let _only = only_one(site)?;
     // A key that is made and then not registered costs its number.
     registry.check_writable().await?;
     let taken = registry.generations().await?;
     let next = taken.iter().map(|row| row.number.number() + 1).max().unwrap_or(0);
     Number::new(next).ok_or("all 128 generations are used; numbers are never used again")?;
-    let request = AdminRequest::Generate { token: site.token_config()?, generation: next, class };
-    let AdminAnswer::Generated { generation, check_value } = site.administrate(&request)? else {
+    let request = AdminRequest::Generate { token: site.token_config(token)?, generation: next, class };
+    let AdminAnswer::Generated { generation, check_value } = site.administrate(token, &request)? else {
         return Err("the admin worker gave an answer of another kind".into());
     };
     for skipped in next..generation {
@@ -118,7 +136,7 @@ pub(super) async fn make(site: &Site, registry: &Registry, class: KeyClass) -> R
     };
     registry.insert_generation(&row).await?;
     // With the first generation comes the key that signs the deny feed. Nodes without verifiers do without.
-    if let Err(failure) = feed::control_key(site) {
+    if let Err(failure) = feed::control_key(site, token) {
         eprintln!("Note: the token has no control key, so verifiers cannot follow this issuer: {failure}");
     }
     Ok(row)

@@ -14,6 +14,7 @@ mod key;
 mod log;
 mod output;
 mod serve;
+mod token;
 mod worker;
 
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Command {
     Feed(feed::Feed),
     /// Check the audit log
     Audit(audit::Audit),
+    /// The PKCS#11 tokens and the latch of a refused PIN
+    Token(token::Token),
     /// Say why a signed request is accepted or refused, offline
     Explain(explain::Explain),
     /// Check module, token, PIN, key attributes, check values, registry and clock
@@ -71,6 +74,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Deny(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Feed(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Audit(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Token(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => command.run(),
         Command::Doctor(command) => command.run(),
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),

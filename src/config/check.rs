@@ -16,7 +16,8 @@ pub(super) fn check(config: &Config) -> Outcome {
     registry(config)?;
     api(config)?;
     rpc(config)?;
-    tokens(&config.token)?;
+    tokens(config)?;
+    hsm(config)?;
     let prefixes = &config.issuing.prefixes;
     ensure(prefixes.long_term != prefixes.temporary, "[issuing] prefixes", || {
         "long_term and temporary are the same: they must differ, for the prefix tells the two kinds of key apart".into()
@@ -102,13 +103,25 @@ fn is_loopback(listen: SocketAddr) -> bool {
     listen.ip().to_canonical().is_loopback()
 }
 
-fn tokens(tokens: &[Token]) -> Outcome {
-    ensure(!tokens.is_empty(), "[[token]]", || "missing: name the PKCS#11 token that holds the master keys".into())?;
-    unique("[[token]]", tokens.iter().map(|token| &token.name))?;
-    tokens.iter().try_for_each(token)
+fn hsm(config: &Config) -> Outcome {
+    let hsm = &config.hsm;
+    ensure((1..=60_000).contains(&config.hsm_deadline_ms()), "[hsm] deadline_ms", || {
+        "takes 1 to 60000 milliseconds".into()
+    })?;
+    ensure((1..=1_000_000).contains(&hsm.queue), "[hsm] queue", || "takes 1 to 1000000".into())?;
+    ensure((1..=config.token.len().max(1)).contains(&hsm.min_replicas), "[hsm] min_replicas", || {
+        format!("takes 1 to the number of tokens, which is {}", config.token.len())
+    })
 }
 
-fn token(token: &Token) -> Outcome {
+fn tokens(config: &Config) -> Outcome {
+    let tokens = &config.token;
+    ensure(!tokens.is_empty(), "[[token]]", || "missing: name the PKCS#11 token that holds the master keys".into())?;
+    unique("[[token]]", tokens.iter().map(|token| &token.name))?;
+    tokens.iter().try_for_each(|one| token(one, config))
+}
+
+fn token(token: &Token, config: &Config) -> Outcome {
     let at = |key: &str| format!("[[token]] {} {key}", token.name);
     exactly_one(at("label, serial"), token.label.is_some(), token.serial.is_some(), "it is how the token is found")?;
     exactly_one(
@@ -118,7 +131,19 @@ fn token(token: &Token) -> Outcome {
         "the PIN comes from there",
     )?;
     ensure((1..=64).contains(&token.sessions), at("sessions"), || "takes 1 to 64".into())?;
-    ensure((1..=60_000).contains(&token.deadline_ms), at("deadline_ms"), || "takes 1 to 60000 milliseconds".into())
+    ensure((1..=64).contains(&token.workers), at("workers"), || "takes 1 to 64".into())?;
+    ensure((1..=1000).contains(&token.weight), at("weight"), || "takes 1 to 1000".into())?;
+    ensure(token.replicas.iter().all(|generation| *generation < 128), at("replicas"), || {
+        "takes generations, which go from 0 to 127".into()
+    })?;
+    let deadline = config.token_deadline_ms(token);
+    ensure((1..=60_000).contains(&deadline), at("deadline_ms"), || "takes 1 to 60000 milliseconds".into())?;
+    ensure(deadline <= config.hsm_deadline_ms(), at("deadline_ms"), || {
+        format!(
+            "{deadline} is longer than a caller waits, which is {}: set deadline_ms in [hsm] as well",
+            config.hsm_deadline_ms()
+        )
+    })
 }
 
 fn callers(config: &Config) -> Outcome {

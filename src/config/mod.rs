@@ -5,6 +5,7 @@
 mod check;
 mod environment;
 mod names;
+mod token;
 mod words;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use crate::feed::PublicKey;
 use crate::registry::Location;
 
 pub use names::Names;
+pub use token::{Hsm, Token};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -32,6 +34,8 @@ pub struct Config {
     pub api: Api,
     /// The door for services that want requests verified.
     pub rpc: Rpc,
+    /// What holds for all tokens together.
+    pub hsm: Hsm,
     /// The PKCS#11 tokens that hold the master keys.
     pub token: Vec<Token>,
     /// What new keys look like.
@@ -156,44 +160,6 @@ pub struct Anyone {
     pub want_signing_key: bool,
     /// Whether refusals are explained to them.
     pub explain: bool,
-}
-
-/// `[[token]]`: a PKCS#11 token.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    /// Our name for it, in logs and metrics.
-    pub name: String,
-    /// The PKCS#11 library.
-    pub module: PathBuf,
-    /// Finds the token by its label (this or `serial`).
-    pub label: Option<String>,
-    /// Finds the token by its serial number (this or `label`).
-    pub serial: Option<String>,
-    /// The file with the user PIN (this or `pin_env`).
-    pub pin_file: Option<PathBuf>,
-    /// The environment variable with the user PIN (this or `pin_file`).
-    pub pin_env: Option<String>,
-    /// Sessions held open, each with a thread of its own.
-    #[serde(default = "Token::default_sessions")]
-    pub sessions: u16,
-    /// Variables set for the worker that loads the module, such as `SOFTHSM2_CONF`.
-    #[serde(default)]
-    pub environment: std::collections::BTreeMap<String, String>,
-    /// A call that takes longer ends the worker, in milliseconds.
-    #[serde(default = "Token::default_deadline_ms")]
-    pub deadline_ms: u64,
-}
-
-impl Token {
-    /// More than one only adds queueing on SoftHSM; a network HSM takes more.
-    const fn default_sessions() -> u16 {
-        1
-    }
-
-    const fn default_deadline_ms() -> u64 {
-        250
-    }
 }
 
 /// `[issuing]`: what new access keys look like.

@@ -39,6 +39,12 @@ pub struct Readings {
     pub hsm_requests: Vec<(&'static str, u64)>,
     /// Workers started, the first included.
     pub hsm_worker_starts: u64,
+    /// Requests that a second worker was asked as well.
+    pub hsm_hedges: u64,
+    /// Requests that were turned away because too many waited for the HSM.
+    pub hsm_turned_away: u64,
+    /// Workers by token and state.
+    pub hsm_workers: Vec<(String, &'static str, i64)>,
     /// How old the knowledge of denials is, in seconds.
     pub deny_list_age: i64,
     /// Whether the clock is trusted.
@@ -108,6 +114,18 @@ impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
         let help = "HSM workers started, the first included";
         let starts = ConstCounter::new(readings.hsm_worker_starts);
         starts.encode(encoder.encode_descriptor("hsm_worker_starts", help, None, MetricType::Counter)?)?;
+        let help = "Requests that a second HSM worker was asked as well, because the first took long";
+        let hedges = ConstCounter::new(readings.hsm_hedges);
+        hedges.encode(encoder.encode_descriptor("hsm_hedges", help, None, MetricType::Counter)?)?;
+        let help = "Requests turned away because too many waited for the HSM";
+        let full = ConstCounter::new(readings.hsm_turned_away);
+        full.encode(encoder.encode_descriptor("hsm_turned_away", help, None, MetricType::Counter)?)?;
+        let help = "HSM workers by token and state";
+        let mut family = encoder.encode_descriptor("hsm_workers", help, None, MetricType::Gauge)?;
+        for (token, state, count) in readings.hsm_workers {
+            let labels = [("token", token.as_str()), ("state", state)];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
         let help = "Age of what is known of denials, in seconds";
         let age = ConstGauge::new(readings.deny_list_age);
         age.encode(encoder.encode_descriptor("deny_list_age_seconds", help, None, MetricType::Gauge)?)?;

@@ -97,7 +97,7 @@ async fn each_signature_gives_one() {
 
 #[tokio::test]
 async fn trouble_of_ours_is_503_and_says_little() {
-    let hsm = || IssueError::Hsm(Unavailable { token: "inside".into(), reason: "inside".into() });
+    let hsm = || IssueError::Hsm(Unavailable { reason: "inside".into() });
     for broken in [hsm as fn() -> IssueError, || IssueError::NoGeneration, || IssueError::NoFreeId] {
         let mut place = Place::new().await;
         place.office.broken = Some(broken);

@@ -28,6 +28,23 @@ pub enum Standing {
     Latched(String),
 }
 
+/// The words for a standing, in metrics.
+pub const STATES: [&str; 6] = ["starting", "trusted", "doubted", "excluded", "down", "latched"];
+
+impl Standing {
+    /// The word for it in metrics.
+    pub fn word(&self) -> &'static str {
+        STATES[match self {
+            Self::Starting => 0,
+            Self::Trusted => 1,
+            Self::Doubted(_) => 2,
+            Self::Excluded(_) => 3,
+            Self::Down(_) => 4,
+            Self::Latched(_) => 5,
+        }]
+    }
+}
+
 /// A set of generations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GenerationSet(u128);

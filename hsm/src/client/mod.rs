@@ -18,7 +18,7 @@ mod pool;
 mod replicas;
 mod supervisor;
 
-pub use balance::Standing;
+pub use balance::{STATES, Standing};
 pub use launch::{Launch, admin};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -238,6 +238,13 @@ impl Hsm {
         source: Source,
     ) -> Result<(SigningKey, Source), Unavailable> {
         self.derive(id, date, region, service, Some(source)).await
+    }
+
+    /// What this worker gave was contradicted by another: it is checked at once.
+    pub fn contradicted(&self, source: Source) {
+        let reason = self.0.of_token(source.0, "it derived a signing key that another worker derives otherwise");
+        tracing::error!(reason, "ALARM: two workers gave different answers");
+        self.0.members[source.0].look.notify_one();
     }
 
     async fn derive(

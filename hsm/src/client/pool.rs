@@ -188,7 +188,12 @@ impl Pool {
 
     fn doubt(&self, worker: usize, reason: &str) {
         if self.books().doubt(worker, reason) {
-            tracing::warn!(token = &*self.tokens[self.members[worker].token], worker, reason, "an HSM worker is doubted");
+            tracing::warn!(
+                token = &*self.tokens[self.members[worker].token],
+                worker,
+                reason,
+                "an HSM worker is doubted"
+            );
             self.changed.send_replace(());
         }
         self.members[worker].look.notify_one();

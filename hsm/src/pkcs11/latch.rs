@@ -30,7 +30,8 @@ pub(super) fn check(config: &TokenConfig) -> Result<(), TokenError> {
 pub(super) fn set(config: &TokenConfig, reason: &str) {
     let Some(path) = &config.latch else { return };
     let written = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-    let text = format!("{reason}\ntoken '{}' refused the PIN; 'rederive token unlatch' removes this file\n", config.name);
+    let text =
+        format!("{reason}\ntoken '{}' refused the PIN; 'rederive token unlatch' removes this file\n", config.name);
     if let Err(error) = written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all())) {
         tracing::error!(path = %path.display(), %error, "the refused PIN cannot be latched: do not restart before it is mended");
     }

@@ -57,8 +57,11 @@ pub enum AdminAnswer {
     },
     /// The token is there.
     Initialised,
-    /// Everything is as recorded.
-    Examined,
+    /// What is there is as recorded.
+    Examined {
+        /// Generations whose masters it does not hold.
+        missing: Vec<u8>,
+    },
     /// It did not work; nothing was left half-done.
     Failed {
         /// For the operator.
@@ -98,11 +101,13 @@ fn carry_out(request: AdminRequest) -> Result<AdminAnswer, TokenError> {
         }
         AdminRequest::Examine { token: config, generations } => {
             let token = std::sync::Arc::new(Token::open(&config)?);
-            drop(TokenSession::open(token.clone(), generations)?);
+            let held = TokenSession::open(token.clone(), generations.clone())?.holds();
+            let is_missing = |one: &&GenerationConfig| one.generation().is_none_or(|number| !held.contains(&number));
+            let missing = generations.iter().filter(is_missing).map(|one| one.number).collect();
             if let Ok(token) = std::sync::Arc::try_unwrap(token) {
                 token.finalize()?;
             }
-            Ok(AdminAnswer::Examined)
+            Ok(AdminAnswer::Examined { missing })
         }
     }
 }

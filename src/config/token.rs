@@ -1,0 +1,89 @@
+//! `[hsm]` and `[[token]]`: the tokens that hold the masters, and the workers that ask them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Config;
+
+/// How long a caller waits for the HSM where nothing is said, in milliseconds.
+const DEADLINE_MS: u64 = 250;
+
+/// `[hsm]`: what holds for all tokens together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hsm {
+    /// After how long a caller is told that the HSM cannot answer, in milliseconds. 250, or that of the only token.
+    pub deadline_ms: Option<u64>,
+    /// Callers that may wait in each lane (verification, issuing); more are told at once.
+    pub queue: usize,
+    /// On how many tokens a generation's check value must have been computed before keys are made in it.
+    pub min_replicas: usize,
+}
+
+impl Default for Hsm {
+    fn default() -> Self {
+        Self { deadline_ms: None, queue: 4096, min_replicas: 1 }
+    }
+}
+
+/// `[[token]]`: a PKCS#11 token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Our name for it, in logs and metrics.
+    pub name: String,
+    /// The PKCS#11 library.
+    pub module: PathBuf,
+    /// Finds the token by its label (this or `serial`).
+    pub label: Option<String>,
+    /// Finds the token by its serial number (this or `label`).
+    pub serial: Option<String>,
+    /// The file with the user PIN (this or `pin_env`).
+    pub pin_file: Option<PathBuf>,
+    /// The environment variable with the user PIN (this or `pin_file`).
+    pub pin_env: Option<String>,
+    /// Threads of a worker that ask the token, with two sessions each.
+    #[serde(default = "one")]
+    pub sessions: u16,
+    /// Worker processes. Each loads the module and logs in.
+    #[serde(default = "one")]
+    pub workers: u16,
+    /// Its share of the requests, compared with the other tokens'.
+    #[serde(default = "one")]
+    pub weight: u16,
+    /// The generations whose masters came here from another token.
+    #[serde(default)]
+    pub replicas: Vec<u8>,
+    /// Variables set for the worker that loads the module, such as `SOFTHSM2_CONF`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// A call that takes longer ends the worker, and another one is asked, in milliseconds.
+    pub deadline_ms: Option<u64>,
+}
+
+/// More sessions only add queueing on SoftHSM; a network HSM takes more.
+const fn one() -> u16 {
+    1
+}
+
+impl Config {
+    /// After how long a caller is told that the HSM cannot answer, in milliseconds.
+    pub fn hsm_deadline_ms(&self) -> u64 {
+        let of_the_only_token = match self.token.as_slice() {
+            [token] => token.deadline_ms,
+            _ => None,
+        };
+        self.hsm.deadline_ms.or(of_the_only_token).unwrap_or(DEADLINE_MS)
+    }
+
+    /// After how long a worker of a token is given up, in milliseconds: where there is another worker, soon enough for that
+    /// one to answer within the deadline of the caller.
+    pub fn token_deadline_ms(&self, token: &Token) -> u64 {
+        let whole = self.hsm_deadline_ms();
+        let workers: u32 = self.token.iter().map(|token| u32::from(token.workers)).sum();
+        let share = if workers > 1 { (whole * 2 / 5).max(1) } else { whole };
+        token.deadline_ms.unwrap_or(share)
+    }
+}
