@@ -120,7 +120,7 @@ impl Balance {
         let holding = candidates.filter(|(_, worker)| generation.is_none_or(|wanted| worker.holds.has(wanted)));
         let ranked = holding.filter_map(|(at, worker)| {
             let rank = worker.rank(now, stalled_after)?;
-            let load = (worker.in_flight + 1) * 1000 / worker.weight;
+            let load = worker.in_flight * 1000 / worker.weight;
             Some((rank, tokens.contains(&worker.token), load, worker.picked * 1000 / worker.weight, at))
         });
         let at = ranked.min()?.4;

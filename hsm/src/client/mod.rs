@@ -8,6 +8,8 @@
 
 mod answer_times;
 mod balance;
+#[cfg(test)]
+mod balance_tests;
 mod checks;
 mod connection;
 mod hedging;
