@@ -20,6 +20,8 @@ use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHea
 
 /// The most bytes of a body: far above any call of these APIs.
 const MAX_BODY: usize = 64 * 1024;
+/// The parameter `ClientToken`, for clients that cannot send parameters of their own. It must be signed.
+const CLIENT_TOKEN: HeaderName = HeaderName::from_static("x-rederive-client-token");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The handler of the door for users.
@@ -107,7 +109,7 @@ impl ApiDoor {
             Ok(now) => now,
             Err(jumped) => return ApiError::unavailable(jumped).answer(service, id.as_str()),
         };
-        let parameters = match Parameters::parse(&request.head.method, request.head.uri.query(), &request.body) {
+        let parameters = match parameters(request, accepted) {
             Ok(parameters) => parameters,
             Err(error) => return error.answer(service, id.as_str()),
         };
@@ -172,6 +174,22 @@ fn service_of(head: &RequestHead<'_>) -> Service {
         Ok(request) if request.scope().service() == "sts" => Service::Sts,
         _ => Service::Iam,
     }
+}
+
+fn parameters(request: &Whole, accepted: &Accepted<'_>) -> Result<Parameters, ApiError> {
+    let mut parameters = Parameters::parse(&request.head.method, request.head.uri.query(), &request.body)?;
+    for token in request.head.headers.get_all(CLIENT_TOKEN) {
+        let is_signed = accepted.verified.signed_headers().iter().any(|name| name == CLIENT_TOKEN.as_str().as_bytes());
+        let Ok(token) = token.to_str() else {
+            return Err(ApiError::sender(400, "ValidationError", format!("{CLIENT_TOKEN} is no text")));
+        };
+        if !is_signed {
+            let text = format!("The header {CLIENT_TOKEN} must be signed");
+            return Err(ApiError::sender(403, "SignatureDoesNotMatch", text));
+        }
+        parameters.add_from_header("ClientToken", token)?;
+    }
+    Ok(parameters)
 }
 
 fn caller(request: &Whole, accepted: &Accepted<'_>, key: &KeyRow, id: &RequestId) -> Caller {

@@ -5,11 +5,11 @@ use rederive_hsm::client::Unavailable;
 use rederive_hsm::secret::SecretAccessKey;
 use sha2::{Digest, Sha256};
 
-use super::Authority;
-use crate::registry::{KeyRow, KeyStatus, NewKey, Owner, RegistryError, UsedSignature};
+use super::{Authority, ClientToken};
+use crate::registry::{KeyRow, KeyStatus, Made, NewKey, Owner, RegistryError, UsedSignature};
 
 /// How many serial numbers are tried before giving up. With half of the numbers used, one issue in a billion gets here.
-const ATTEMPTS: usize = 30;
+const ATTEMPTS: u32 = 30;
 
 /// A new key, and the only copy of its secret.
 #[derive(Debug)]
@@ -18,6 +18,18 @@ pub struct Issued {
     pub row: KeyRow,
     /// Its secret, for the one answer that carries it.
     pub secret: SecretAccessKey,
+    /// Whether it was made before, and is told again to who has its client token.
+    pub again: bool,
+}
+
+/// What a client asks for a key with.
+pub struct KeyRequest {
+    /// The key that signed.
+    pub by: AccessKeyId,
+    /// The signature, which is good for one answer with a secret.
+    pub signature: UsedSignature,
+    /// With the same one within a day, it is the same key.
+    pub token: Option<ClientToken>,
 }
 
 /// Why no key was issued. The text is for the log.
@@ -31,6 +43,11 @@ pub enum IssueError {
     /// Every attempt drew an id that is taken.
     #[error("every id that was drawn is taken")]
     NoFreeId,
+    /// The key of a client token cannot be derived again: what ids look like was changed since.
+    #[error(
+        "{0}, which the client token has led to, cannot be derived again: layout or prefix of new ids were changed"
+    )]
+    NotDerivedAgain(AccessKeyId),
     /// The HSM worker can't answer.
     #[error(transparent)]
     Hsm(#[from] Unavailable),
@@ -56,41 +73,48 @@ enum AccountIs {
 }
 
 impl Authority {
-    /// Makes a key for an owner. `request` is the key that signed for it and the signature, which is good for one key;
-    /// none for an operator's command.
-    pub async fn issue_key(
-        &self,
-        owner: &Owner,
-        request: Option<(AccessKeyId, UsedSignature)>,
-        now: i64,
-    ) -> Result<Issued, IssueError> {
+    /// Makes a key for an owner, or finds it by its client token. `request` is none for an operator's command.
+    pub async fn issue_key(&self, owner: &Owner, request: Option<&KeyRequest>, now: i64) -> Result<Issued, IssueError> {
         self.issue(owner, request, AccountIs::Registered, now).await
     }
 
     async fn issue(
         &self,
         owner: &Owner,
-        request: Option<(AccessKeyId, UsedSignature)>,
+        request: Option<&KeyRequest>,
         account: AccountIs,
         now: i64,
     ) -> Result<Issued, IssueError> {
         let generation = self.issuing_generation(owner.account, now)?;
-        for _ in 0..ATTEMPTS {
-            let (id, secret) = self.derive_new(generation, owner.account, random_nonce()?).await?;
-            let (created_by, signature) = request.unzip();
+        let token = request.and_then(|request| request.token.as_ref());
+        let (created_by, signature) = request.map(|request| (request.by, request.signature)).unzip();
+        for attempt in 0..ATTEMPTS {
+            let nonce = token.map_or_else(random_nonce, |token| Ok(token.nonce(attempt)))?;
+            let (id, secret) = self.derive_new(generation, owner.account, nonce).await?;
             let quota = self.policy.keys_per_user;
             let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, at: now };
-            let inserted = match account {
-                AccountIs::Registered => self.registry()?.insert_key(&new).await,
-                AccountIs::New => self.registry()?.create_account_with_key(&new).await,
+            let inserted = match (token, account) {
+                (Some(token), _) => self.registry()?.insert_key_once(&new, &token.used(attempt)).await,
+                (None, AccountIs::Registered) => self.registry()?.insert_key(&new).await.map(Made::New),
+                (None, AccountIs::New) => self.registry()?.create_account_with_key(&new).await.map(Made::New),
             };
             match inserted {
-                Ok(row) => return Ok(Issued { row, secret }),
+                Ok(Made::New(row)) => return Ok(Issued { row, secret, again: false }),
+                Ok(Made::Before(row, before)) => {
+                    let nonce = token.map_or(nonce, |token| token.nonce(before));
+                    return self.derive_again(row, nonce).await;
+                }
                 Err(RegistryError::DuplicateId(_)) => continue,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(IssueError::NoFreeId)
+    }
+
+    /// The secret of a key that was made before. Its generation may not be the one in which keys are made now.
+    async fn derive_again(&self, row: KeyRow, nonce: [u8; 32]) -> Result<Issued, IssueError> {
+        let (id, secret) = self.derive_new(row.generation, row.account, nonce).await?;
+        if id == row.id { Ok(Issued { row, secret, again: true }) } else { Err(IssueError::NotDerivedAgain(row.id)) }
     }
 
     /// Where new keys of an account are made.
@@ -139,7 +163,8 @@ impl Authority {
     }
 
     async fn root_key(&self, number: Account, account: AccountIs, now: i64) -> Result<RootKey, IssueError> {
-        let Issued { row, secret } = self.issue(&Owner { account: number, user_id: None }, None, account, now).await?;
+        let Issued { row, secret, .. } =
+            self.issue(&Owner { account: number, user_id: None }, None, account, now).await?;
         Ok(RootKey { id: row.id, secret })
     }
 

@@ -3,6 +3,7 @@
 //! The authority owns what a decision needs: the registry, the worker of the token, the deny list, the generations, the
 //! clock and the caches. [`Authority::verify`] shows the steps of a verification; the pure ones are in [`crate::sigv4`].
 
+mod client_token;
 mod clock;
 mod denied_ids;
 mod deny_list;
@@ -21,10 +22,11 @@ mod signing_keys;
 mod verifier;
 mod verify;
 
+pub use client_token::ClientToken;
 pub use clock::Clock;
 pub use follow::{Followed, known_generations};
 pub use generations::worker_view;
-pub use issue::{IssueError, Issued, RootKey};
+pub use issue::{IssueError, Issued, KeyRequest, RootKey};
 pub use verifier::FromTheFuture;
 pub use verify::{Accepted, CannotDecide, Content, Holder, NotAccepted};
 

@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 use super::authorize::Subject;
 use super::call::{Call, Effect};
 use super::caller::{Principal, SignaturePlace};
-use super::constraint::{ACCESS_KEY_ID, Check, MARKER, USER_NAME};
+use super::constraint::{ACCESS_KEY_ID, CLIENT_TOKEN, Check, MARKER, USER_NAME};
 use super::error::{ApiError, no_such_key};
 use super::office::KeyOffice;
 use super::xml::{Members, timestamp};
 use super::{marker, xml};
-use crate::authority::Issued;
+use crate::authority::{ClientToken, Issued, KeyRequest};
 use crate::registry::{KeyRow, KeyStatus, LastUsed, Owner, UsedSignature};
 
 /// How old the signature of a request for a secret may be.
@@ -24,14 +24,21 @@ const MAX_AGE: i64 = 5 * 60;
 /// How much the clocks of two issuers may differ before a signature that one has forgotten is young to the other.
 const CLOCKS_DIFFER: i64 = 15 * 60;
 
+/// Makes CreateAccessKey one that may be sent again.
+const TOKEN: &str = "ClientToken";
+
 pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
     let mut check = Check::new(call.parameters);
-    let name = check.optional("UserName", &USER_NAME);
-    let name = check.finish(name)?;
+    let read = (check.optional("UserName", &USER_NAME), check.optional(TOKEN, &CLIENT_TOKEN));
+    let (name, token) = check.finish(read)?;
     call.authorize(&name.map_or(Subject::Caller, Subject::User))?;
     let signature = fresh_signature(call)?;
     let owner = owner(call, name).await?;
-    let issued = call.office.issue_key(&owner, call.caller.access_key_id, signature, call.now).await?;
+    // The rest must be the same whenever the token comes again.
+    let asked = || call.parameters.digest(TOKEN);
+    let token = token.map(|token| ClientToken::new(&call.caller.owner(), token, asked()));
+    let request = KeyRequest { by: call.caller.access_key_id, signature, token };
+    let issued = call.office.issue_key(&owner, &request, call.now).await?;
     let row = &issued.row;
     let elements = json!({ "accessKey": {
         "userName": user_name(row),
@@ -39,7 +46,9 @@ pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
         "status": word(row.status),
         "createDate": timestamp(row.created_at),
     }});
-    call.tell_all(Effect { elements, issued: Some((row.id, row.owner())) });
+    // A key that was there before is not taken back.
+    let new = (!issued.again).then(|| (row.id, row.owner()));
+    call.tell_all(Effect { elements, issued: new });
     Ok(reply_with_secret(call, &issued))
 }
 
@@ -77,7 +86,7 @@ const BLANK: &str = "****************************************";
 
 /// The XML is built with a blank of the secret's length and the secret written over it, so that the secret is in one
 /// buffer, never moved, and wiped with it.
-fn reply_with_secret<O>(call: &Call<'_, O>, Issued { row, secret }: &Issued) -> Bytes {
+fn reply_with_secret<O>(call: &Call<'_, O>, Issued { row, secret, .. }: &Issued) -> Bytes {
     let access_key = NewKeyElement {
         user_name: user_name(row),
         access_key_id: row.id.as_str(),

@@ -30,6 +30,8 @@ pub(super) const PATH_PREFIX: Shape =
     Shape { min: 1, max: 512, pattern: r"\u002F[\u0021-\u007F]*", matches: is_path_prefix };
 /// An access key id, ours or not.
 pub(super) const ACCESS_KEY_ID: Shape = Shape { min: 16, max: 128, pattern: r"[\w]+", matches: is_word };
+/// What makes a request one that may be sent again.
+pub(super) const CLIENT_TOKEN: Shape = Shape { min: 1, max: 64, pattern: r"[\u0021-\u007E]+", matches: is_visible };
 /// Where a list goes on.
 pub(super) const MARKER: Shape = Shape { min: 1, max: 320, pattern: r"[\u0020-\u00FF]+", matches: is_latin };
 const TAG_KEY: Shape = Shape { min: 1, max: 128, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", matches: is_tag };
@@ -169,6 +171,10 @@ fn is_word(text: &str) -> bool {
 
 fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
+}
+
+fn is_visible(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 fn is_path(text: &str) -> bool {

@@ -82,6 +82,13 @@ impl From<RegistryError> for ApiError {
                 let text = "An operator has denied this user, or the account: it gets no access key.";
                 Self::sender(403, "AccessDenied", text.into())
             }
+            RegistryError::TokenOfAnotherRequest => {
+                let text = "This ClientToken was used for a request with other parameters within the last day.";
+                Self::sender(400, "IdempotentParameterMismatch", text.into())
+            }
+            RegistryError::TokenOfDeletedKey(id) => Self::no_such_entity(format!(
+                "The Access Key {id}, which this ClientToken was used for, is deleted. Use another ClientToken."
+            )),
             RegistryError::SerialsExhausted { .. } => {
                 let text = "The account has used up its access key ids: the operator must begin a new generation";
                 Self { inside: Some(error.to_string()), ..Self::sender(409, "LimitExceeded", text.into()) }
@@ -101,6 +108,10 @@ impl From<IssueError> for ApiError {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::Registry(error) => error.into(),
+            IssueError::NotDerivedAgain(id) => {
+                let text = format!("The secret of {id} can't be told again. Delete it, and use another ClientToken.");
+                Self { inside: Some(error.to_string()), ..Self::sender(409, "EntityTemporarilyUnmodifiable", text) }
+            }
             error => Self::unavailable(error),
         }
     }

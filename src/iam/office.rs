@@ -2,19 +2,18 @@
 
 use rederive_hsm::access_key_id::AccessKeyId;
 
-use crate::authority::{Authority, IssueError, Issued};
-use crate::registry::{KeyStatus, Owner, RegistryError, UsedSignature};
+use crate::authority::{Authority, IssueError, Issued, KeyRequest};
+use crate::registry::{KeyStatus, Owner, RegistryError};
 
 /// The part of the authority that issues keys and changes their status.
 ///
 /// What it answers holds from the next request on: the registry and the deny list in memory have it already.
 pub trait KeyOffice: Send + Sync {
-    /// Issues a key to an owner. `created_by` is the key that signed the request, `signature` is good for one key.
+    /// Issues a key to an owner, or finds the one that its client token has led to.
     fn issue_key(
         &self,
         owner: &Owner,
-        created_by: AccessKeyId,
-        signature: UsedSignature,
+        request: &KeyRequest,
         now: i64,
     ) -> impl Future<Output = Result<Issued, IssueError>> + Send;
 
@@ -30,14 +29,8 @@ pub trait KeyOffice: Send + Sync {
 }
 
 impl KeyOffice for Authority {
-    async fn issue_key(
-        &self,
-        owner: &Owner,
-        created_by: AccessKeyId,
-        signature: UsedSignature,
-        now: i64,
-    ) -> Result<Issued, IssueError> {
-        Authority::issue_key(self, owner, Some((created_by, signature)), now).await
+    async fn issue_key(&self, owner: &Owner, request: &KeyRequest, now: i64) -> Result<Issued, IssueError> {
+        Authority::issue_key(self, owner, Some(request), now).await
     }
 
     async fn set_status(

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use http::Method;
+use sha2::{Digest, Sha256};
 
 use super::error::{ApiError, excerpt};
 
@@ -41,6 +42,24 @@ impl Parameters {
     /// The parameters whose name begins so, each with the rest of its name.
     pub fn under(&self, prefix: &str) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    /// Adds what came in a header; the same value may stand in both places.
+    pub fn add_from_header(&mut self, name: &str, value: &str) -> Result<(), ApiError> {
+        match self.get(name) {
+            Some(known) if known == value => Ok(()),
+            _ => self.add(name.to_owned(), value.to_owned()),
+        }
+    }
+
+    /// SHA-256 of all parameters but one, in the order of their names, each text behind its length (8 bytes, big-endian).
+    pub(super) fn digest(&self, but: &str) -> [u8; 32] {
+        let mut all: Vec<_> = self.0.iter().filter(|(name, _)| *name != but).collect();
+        all.sort();
+        let texts = all.into_iter().flat_map(|(name, value)| [name, value]);
+        let hash = texts
+            .fold(Sha256::new(), |hash, text| hash.chain_update((text.len() as u64).to_be_bytes()).chain_update(text));
+        hash.finalize().into()
     }
 
     fn add_all(&mut self, form: &str) -> Result<(), ApiError> {

@@ -57,6 +57,12 @@ pub enum RegistryError {
     /// A secret was given out for this signature before.
     #[error("the request's signature was used before")]
     SignatureReplayed,
+    /// The client token was used for something else within the day.
+    #[error("the client token was used for another request")]
+    TokenOfAnotherRequest,
+    /// The key that the client token has led to is deleted. It stays so.
+    #[error("the client token has led to {0}, which is deleted")]
+    TokenOfDeletedKey(AccessKeyId),
     /// The account has drawn half of its serial numbers in the generation.
     #[error("account {account} has used half of its serial numbers in generation {generation}: issue in another")]
     SerialsExhausted {

@@ -54,12 +54,10 @@ async fn create_account_and_issue(transaction: &mut Connection, new: &NewKey) ->
     issue(transaction, new).await
 }
 
-async fn issue(transaction: &mut Connection, new: &NewKey) -> Result<KeyRow> {
+/// Registers a key inside a transaction.
+pub(super) async fn issue(transaction: &mut Connection, new: &NewKey) -> Result<KeyRow> {
     check_generation(transaction, new).await?;
     check_owner(transaction, &new.owner).await?;
-    if denials::is_owner_denied(transaction, &new.owner).await? {
-        return Err(RegistryError::OwnerDenied);
-    }
     // Before the signature: who asks thrice within a second, with one signature, is told of the quota at once.
     check_quota(transaction, new).await?;
     use_signature(transaction, new).await?;
@@ -68,7 +66,8 @@ async fn issue(transaction: &mut Connection, new: &NewKey) -> Result<KeyRow> {
     keys::by_id(transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))
 }
 
-async fn use_signature(transaction: &mut Connection, new: &NewKey) -> Result<()> {
+/// Uses a signature up.
+pub(super) async fn use_signature(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     let Some(signature) = &new.signature else { return Ok(()) };
     query("DELETE FROM used_signatures WHERE expires_at < $1").bind(new.at).execute(&mut *transaction).await?;
     let first = query("INSERT INTO used_signatures (hash, expires_at) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING")
@@ -90,16 +89,16 @@ async fn check_generation(transaction: &mut Connection, new: &NewKey) -> Result<
     }
 }
 
-async fn check_owner(transaction: &mut Connection, owner: &Owner) -> Result<()> {
+/// Whether there is such an owner, and it may be given keys.
+pub(super) async fn check_owner(transaction: &mut Connection, owner: &Owner) -> Result<()> {
     let account = owner.account;
     match &owner.user_id {
-        None if accounts::exists(transaction, account).await? => Ok(()),
-        None => Err(RegistryError::NoSuchAccount(account)),
-        Some(user_id) => match users::by_id(transaction, account, user_id).await? {
-            Some(_) => Ok(()),
-            None => Err(RegistryError::NoSuchUser { account, user: user_id.to_string() }),
-        },
+        None if accounts::exists(transaction, account).await? => {}
+        None => return Err(RegistryError::NoSuchAccount(account)),
+        Some(user_id) if users::by_id(transaction, account, user_id).await?.is_some() => {}
+        Some(user_id) => return Err(RegistryError::NoSuchUser { account, user: user_id.to_string() }),
     }
+    if denials::is_owner_denied(transaction, owner).await? { Err(RegistryError::OwnerDenied) } else { Ok(()) }
 }
 
 async fn check_quota(transaction: &mut Connection, new: &NewKey) -> Result<()> {

@@ -14,6 +14,7 @@ mod accounts;
 mod backup;
 mod cells;
 mod changes;
+mod client_tokens;
 mod connection;
 mod denials;
 mod error;
@@ -37,6 +38,7 @@ use rederive_hsm::access_key_id::AccessKeyId;
 
 pub use crate::feed::{Change, ChangeKind};
 pub use accounts::AccountRow;
+pub use client_tokens::{Made, UsedToken};
 pub use denials::Subject;
 pub use error::{RegistryError, Result, Trouble, TroubleKind};
 pub use generations::{GenerationRow, GenerationState};

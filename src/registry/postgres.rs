@@ -17,13 +17,13 @@ use super::{Trouble, TroubleKind};
 type Result<T> = std::result::Result<T, Trouble>;
 
 /// How long a statement may take, the wait for another writer included.
-const STATEMENT_WAIT: Duration = Duration::from_secs(8);
+const STATEMENT_WAIT: Duration = Duration::from_secs(5);
 /// How long connecting may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
 /// How long a connection has to say that it is well.
 const PING_WAIT: Duration = Duration::from_secs(1);
 /// How long a call waits in line for a connection.
-const LINE_WAIT: Duration = Duration::from_secs(10);
+const LINE_WAIT: Duration = Duration::from_secs(5);
 /// A connection that has been idle for longer is asked whether it is well before it is used.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// does nothing: its process was stopped, or its machine is gone. And nothing is acknowledged that is not on the disk.
 const SESSION: &str = "\
     SELECT set_config(wanted.name, wanted.setting, false) \
-    FROM (VALUES ('lock_timeout', '5s'), ('idle_in_transaction_session_timeout', '5s')) AS wanted (name, setting) \
+    FROM (VALUES ('lock_timeout', '4s'), ('idle_in_transaction_session_timeout', '5s')) AS wanted (name, setting) \
     WHERE EXISTS (SELECT 1 FROM pg_settings known WHERE known.name = wanted.name); \
     SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit', true) = 'off'";
 const READ_ONLY: &str = "SET default_transaction_read_only = on";

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use crate::common::{self, sign};
 use crate::postgres::{self, Server};
 use crate::support::{Fleet, LONG, Node, pair};
@@ -68,6 +70,68 @@ fn a_quota_holds_over_issuers() {
         }
         assert_eq!(seen, BTreeMap::from([((200, false), 2), ((409, true), 8)]), "{seen:?}");
     }
+}
+
+/// A client token gives one key, whichever issuer is asked, however often, and across restarts; and never to a replay.
+#[test]
+fn a_client_token_gives_one_key() {
+    let mut fleet = Fleet::on_postgres(&postgres::database());
+    let two = fleet.another_issuer("two", &[]);
+    fleet.iam("Action=CreateUser&UserName=alice");
+    fleet.iam("Action=CreateUser&UserName=bob");
+    let create = "Action=CreateAccessKey&UserName=alice&ClientToken=5f0c2d5e-0001";
+    let keys: Vec<_> = std::thread::scope(|scope| {
+        let ask = |n: usize| {
+            let node = if n.is_multiple_of(2) { fleet.issuer() } else { &two };
+            let answer = node.iam_with_patience(&fleet.root, create);
+            assert_eq!(answer.0, 200, "{}", answer.1);
+            pair(&answer.1)
+        };
+        let threads: Vec<_> = (0..6).map(|n| scope.spawn(move || ask(n))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    let key = &keys[0];
+    assert!(keys.iter().all(|other| other.access_key_id == key.access_key_id));
+    assert!(keys.iter().all(|other| other.secret_access_key == key.secret_access_key));
+    assert_eq!(two.says(key), "accept");
+
+    fleet.issuer().kill_by_hand();
+    fleet.start_issuer();
+    let call = fleet.issuer().iam_call(&fleet.root, create);
+    let (status, xml) = fleet.issuer().send(&call);
+    assert_eq!((status, pair(&xml).secret_access_key), (200, key.secret_access_key.clone()), "across a restart");
+    let (status, xml) = fleet.issuer().send(&call);
+    assert!(status == 400 && xml.contains("Throttling") && !xml.contains("Secret"), "a replay gets nothing: {xml}");
+    let refused = |body: &str, status: u16, code: &str| {
+        let (was, xml) = two.iam_with_patience(&fleet.root, body);
+        assert!(was == status && xml.contains(&format!("<Code>{code}</Code>")), "{body}: {was} {xml}");
+    };
+    refused(&create.replace("alice", "bob"), 400, "IdempotentParameterMismatch");
+    refused(&create.replace("5f0c2d5e-0001", "with%20blank"), 400, "ValidationError");
+
+    // In a header, which must be signed.
+    let host = two.endpoint.as_deref().expect("an issuer").trim_start_matches("http://");
+    let body = "Action=CreateAccessKey&UserName=alice&Version=2010-05-08";
+    let form = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
+    let token = ("x-rederive-client-token".to_owned(), "5f0c2d5e-0002".to_owned());
+    let mut made = Vec::new();
+    for age in [2, 1] {
+        let hash = sign::hex(&Sha256::digest(body));
+        let extra = vec![form.clone(), token.clone()];
+        let call =
+            sign::sign(&fleet.root, ("POST", "/", body), ("iam", "local"), host, extra, &hash, sign::now() - age);
+        let (status, xml) = two.send(&call);
+        assert_eq!(status, 200, "{xml}");
+        made.push(pair(&xml).access_key_id);
+    }
+    assert!(made[0] == made[1] && made[0] != key.access_key_id);
+    let mut unsigned = two.iam_call(&fleet.root, "Action=CreateAccessKey&UserName=bob");
+    unsigned.headers.push(token);
+    assert_eq!(two.send(&unsigned).0, 403);
+
+    fleet.iam(&format!("Action=DeleteAccessKey&UserName=alice&AccessKeyId={}", key.access_key_id));
+    refused(create, 404, "NoSuchEntity");
+    two.soon_says(key, "refuse");
 }
 
 /// The stock client, on PostgreSQL.

@@ -194,9 +194,29 @@ impl Node {
 
     /// A call of IAM: status and XML.
     pub fn iam(&self, by: &Pair, body: &str) -> (u16, String) {
+        self.send(&self.iam_call(by, body))
+    }
+
+    /// The same, by a client that signs again where it is told to: two equal calls within a second are one request.
+    pub fn iam_with_patience(&self, by: &Pair, body: &str) -> (u16, String) {
+        loop {
+            let answer = self.iam(by, body);
+            if !answer.1.contains("<Code>Throttling</Code>") {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// The same, signed and not sent.
+    pub fn iam_call(&self, by: &Pair, body: &str) -> sign::Signed {
+        let host = self.endpoint.as_deref().expect("an issuer has one").trim_start_matches("http://");
+        sign::query(by, "local", host, "iam", &format!("{body}&Version=2010-05-08"))
+    }
+
+    /// Sends a call of IAM.
+    pub fn send(&self, call: &sign::Signed) -> (u16, String) {
         let endpoint = self.endpoint.as_deref().expect("an issuer has one");
-        let host = endpoint.trim_start_matches("http://");
-        let call = sign::query(by, "local", host, "iam", &format!("{body}&Version=2010-05-08"));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         let mut request = agent.post(endpoint);
         for (name, value) in call.headers.iter().filter(|(name, _)| name != "host") {

@@ -10,13 +10,13 @@ mod shapes;
 
 use http::Method;
 use rederive::audit::Audit;
-use rederive::authority::{IssueError, Issued};
+use rederive::authority::{IssueError, Issued, KeyRequest};
 use rederive::iam::{
     Answer, Caller, KeyOffice, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer,
 };
 use rederive::registry::{
     GenerationRow, GenerationState, KeyStatus, KeyUser, Location, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
-    UsedSignature, UserId,
+    UserId,
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
 use rederive_hsm::config::KeyClass;
@@ -45,21 +45,15 @@ struct Office {
 }
 
 impl KeyOffice for Office {
-    async fn issue_key(
-        &self,
-        owner: &Owner,
-        created_by: AccessKeyId,
-        signature: UsedSignature,
-        now: i64,
-    ) -> Result<Issued, IssueError> {
+    async fn issue_key(&self, owner: &Owner, request: &KeyRequest, now: i64) -> Result<Issued, IssueError> {
         if let Some(broken) = self.broken {
             return Err(broken());
         }
         let id = id(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
-        let (created_by, signature) = (Some(created_by), Some(signature));
+        let (created_by, signature) = (Some(request.by), Some(request.signature));
         let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, at: now };
         let row = self.registry.insert_key(&new).await?;
-        Ok(Issued { row, secret: secret() })
+        Ok(Issued { row, secret: secret(), again: false })
     }
 
     async fn set_status(

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use rederive::registry::{
-    ChangeKind, GenerationState, KeyStatus, KeyUse, LastUsed, NewKey, Owner, RegistryError, TroubleKind, UsedSignature,
+    ChangeKind, GenerationState, KeyStatus, KeyUse, LastUsed, Made, NewKey, Owner, RegistryError, Subject, TroubleKind,
+    UsedSignature, UsedToken,
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 
@@ -329,4 +330,52 @@ async fn a_key_that_was_switched_off_changes_nothing_any_more() {
     let user_id = alice.user_id.as_ref().expect("a user");
     assert!(matches!(thief.delete_user(account(), user_id, 33).await, Err(RegistryError::ActorDenied(_))));
     assert_eq!(place.registry.key(&id(1)).await.expect("read").expect("there").status, KeyStatus::Inactive);
+}
+
+#[tokio::test]
+async fn a_client_token_leads_to_one_key_for_a_day() {
+    let place = place().await;
+    let (alice, bob) = (place.user("alice").await, place.user("bob").await);
+    let signed = |serial: u32, owner: &Owner, at: i64, signature: u8| {
+        let signature = Some(UsedSignature { hash: [signature; 32], expires_at: at + 300 });
+        NewKey { signature, at, ..new_key(id(serial), owner) }
+    };
+    let token = |attempt| UsedToken { hash: [1; 32], request: [2; 32], attempt };
+    let once = async |new: &NewKey, token: UsedToken| place.registry.insert_key_once(new, &token).await;
+
+    place.registry.insert_key(&new_key(id(1), &bob)).await.expect("made");
+    let taken = once(&signed(1, &alice, 20, 1), token(0)).await;
+    assert!(matches!(taken, Err(RegistryError::DuplicateId(_))), "{taken:?}");
+    let Made::New(row) = once(&signed(2, &alice, 20, 1), token(1)).await.expect("made") else { panic!("not new") };
+    assert_eq!(row.id, id(2));
+
+    let replayed = once(&signed(1, &alice, 21, 1), token(0)).await;
+    assert!(matches!(replayed, Err(RegistryError::SignatureReplayed)), "who overhears it gets nothing: {replayed:?}");
+    let before = once(&signed(1, &alice, 21, 2), token(0)).await.expect("the same");
+    assert_eq!(before, Made::Before(row.clone(), 1));
+    let replayed = once(&signed(1, &alice, 22, 2), token(0)).await;
+    assert!(matches!(replayed, Err(RegistryError::SignatureReplayed)), "nor of the second answer: {replayed:?}");
+
+    let other = once(&signed(1, &bob, 22, 3), token(0)).await;
+    assert!(matches!(other, Err(RegistryError::TokenOfAnotherRequest)), "{other:?}");
+    let other = once(&signed(1, &alice, 22, 3), UsedToken { request: [3; 32], ..token(0) }).await;
+    assert!(matches!(other, Err(RegistryError::TokenOfAnotherRequest)), "{other:?}");
+    // Not even a full quota keeps the answer back.
+    place.registry.insert_key(&new_key(id(3), &alice)).await.expect("made");
+    once(&signed(1, &alice, 22, 4), token(0)).await.expect("the same");
+    place.registry.deny(&Subject::User(account(), alice.user_id.clone().expect("a user")), 23).await.expect("denied");
+    let denied = once(&signed(1, &alice, 23, 5), token(0)).await;
+    assert!(matches!(denied, Err(RegistryError::OwnerDenied)), "{denied:?}");
+    place.registry.lift(&Subject::User(account(), alice.user_id.clone().expect("a user")), 24).await.expect("lifted");
+
+    place.registry.set_key_status(&id(2), &alice, KeyStatus::Deleted, 25).await.expect("deleted");
+    let deleted = once(&signed(1, &alice, 26, 6), token(0)).await;
+    assert!(matches!(deleted, Err(RegistryError::TokenOfDeletedKey(it)) if it == id(2)), "{deleted:?}");
+    let day = 24 * 60 * 60;
+    let deleted = once(&signed(1, &alice, 20 + day, 6), token(0)).await;
+    assert!(matches!(deleted, Err(RegistryError::TokenOfDeletedKey(_))), "{deleted:?}");
+    let again = once(&signed(2, &alice, 21 + day, 6), token(1)).await;
+    assert!(matches!(again, Err(RegistryError::DuplicateId(_))), "forgotten, but the id is not: {again:?}");
+    let fresh = once(&signed(4, &alice, 21 + day, 6), token(2)).await.expect("made");
+    assert!(matches!(fresh, Made::New(row) if row.id == id(4)));
 }
