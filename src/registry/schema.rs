@@ -131,8 +131,9 @@ fn for_postgres(sql: &str) -> String {
 fn is_race(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-    // unique_violation (also of the catalogue), duplicate_table, duplicate_column, serialization_failure, deadlock_detected
-    ["23505", "42P07", "42701", "40001", "40P01"].contains(&&*code)
+    // unique_violation (also in the catalogue), duplicate_table, duplicate_column, duplicate_object (a table's type),
+    // serialization_failure, deadlock_detected, internal_error (two changes of one row of the catalogue)
+    ["23505", "42P07", "42701", "42710", "40001", "40P01", "XX000"].contains(&&*code)
 }
 
 fn trouble(error: MigrateError) -> Trouble {
