@@ -13,6 +13,7 @@ pub mod follower;
 pub mod http;
 pub mod iam;
 pub mod node;
+pub mod policy;
 pub mod registry;
 pub mod rpc;
 pub mod sigv2;

@@ -4,6 +4,7 @@ mod audit;
 mod cases;
 #[path = "../common/mod.rs"]
 mod common;
+mod policies;
 mod public_door;
 mod secrets;
 mod shapes;
