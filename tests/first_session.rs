@@ -22,6 +22,9 @@ fn the_aws_cli_from_first_user_to_deleted_key() {
     assert_eq!(identity["Arn"], "arn:aws:iam::123456789012:user/alice");
     assert_eq!(identity["UserId"], user["User"]["UserId"]);
 
+    dev.aws_refused(&alice, "iam list-access-keys", "AccessDenied");
+    let policy = "--user-name alice --policy-arn arn:aws:iam::aws:policy/IAMSelfManageAccessKeys";
+    dev.aws_json(root, &format!("iam attach-user-policy {policy}"));
     let keys = dev.aws_json(&alice, "iam list-access-keys");
     assert_eq!(keys["AccessKeyMetadata"][0]["AccessKeyId"], alice.access_key_id);
     assert_eq!(keys["AccessKeyMetadata"][0]["Status"], "Active");
@@ -48,6 +51,8 @@ fn the_aws_cli_from_first_user_to_deleted_key() {
     dev.aws_refused(root, &delete, "NoSuchEntity");
     dev.aws_refused(root, "iam delete-user --user-name alice", "DeleteConflict");
     dev.aws_json(&second, &format!("iam delete-access-key --access-key-id {}", second.access_key_id));
+    dev.aws_refused(root, "iam delete-user --user-name alice", "DeleteConflict");
+    dev.aws_json(root, &format!("iam detach-user-policy {policy}"));
     dev.aws_json(root, "iam delete-user --user-name alice");
     dev.aws_refused(root, "iam get-user --user-name alice", "NoSuchEntity");
 }
@@ -56,6 +61,8 @@ fn the_aws_cli_from_first_user_to_deleted_key() {
 fn a_user_manages_its_own_keys_and_nothing_else() {
     let dev = Dev::start();
     let (alice, bob) = (dev.user("alice"), dev.user("bob"));
+    let policy = "arn:aws:iam::aws:policy/IAMSelfManageAccessKeys";
+    dev.aws_json(&dev.ready.root, &format!("iam attach-user-policy --user-name alice --policy-arn {policy}"));
     dev.aws_refused(&alice, "iam create-user --user-name carol", "AccessDenied");
     dev.aws_refused(&alice, "iam list-access-keys --user-name bob", "AccessDenied");
     let delete = format!("iam delete-access-key --user-name bob --access-key-id {}", bob.access_key_id);

@@ -31,7 +31,7 @@ pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
     let mut check = Check::new(call.parameters);
     let read = (check.optional("UserName", &USER_NAME), check.optional(TOKEN, &CLIENT_TOKEN));
     let (name, token) = check.finish(read)?;
-    call.authorize(&name.map_or(Subject::Caller, Subject::User))?;
+    call.authorize(&name.map_or(Subject::Caller, Subject::User)).await?;
     let signature = fresh_signature(call)?;
     let owner = owner(call, name).await?;
     // The rest must be the same whenever the token comes again.
@@ -111,7 +111,7 @@ pub(super) async fn list<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiE
     let mut check = Check::new(call.parameters);
     let read = (check.optional("UserName", &USER_NAME), check.optional("Marker", &MARKER), check.max_items());
     let (name, from, limit) = check.finish(read)?;
-    call.authorize(&name.map_or(Subject::Caller, Subject::User))?;
+    call.authorize(&name.map_or(Subject::Caller, Subject::User)).await?;
     let after = from.map(read_marker).transpose()?;
     let owner = owner(call, name).await?;
     let page = call.registry.keys(&owner, after.as_ref(), limit).await?;
@@ -153,7 +153,7 @@ async fn set_status<O: KeyOffice>(
     id: &str,
     status: KeyStatus,
 ) -> Result<Bytes, ApiError> {
-    call.authorize(&name.map_or(Subject::Caller, Subject::User))?;
+    call.authorize(&name.map_or(Subject::Caller, Subject::User)).await?;
     let owner = owner(call, name).await?;
     let id = AccessKeyId::parse(id.as_bytes()).ok_or_else(|| no_such_key(id))?;
     call.office.set_status(&id, &owner, status, call.caller.access_key_id, call.now).await?;
@@ -169,8 +169,7 @@ pub(super) async fn last_used<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes,
         None => None,
     };
     let theirs = row.filter(|row| row.account == call.caller.account && row.status != KeyStatus::Deleted);
-    let own = theirs.as_ref().is_some_and(|row| row.owner() == call.caller.owner());
-    call.authorize(&Subject::Key { id, own })?;
+    call.authorize(&Subject::Key { id, row: theirs.as_ref() }).await?;
     let row = theirs.ok_or_else(|| no_such_key(id))?;
     let result = GetAccessKeyLastUsedResult {
         user_name: user_name(&row),

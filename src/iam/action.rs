@@ -24,11 +24,21 @@ pub(super) enum Action {
     UpdateAccessKey,
     DeleteAccessKey,
     GetAccessKeyLastUsed,
+    AttachUserPolicy,
+    DetachUserPolicy,
+    ListAttachedUserPolicies,
+    PutUserPolicy,
+    GetUserPolicy,
+    DeleteUserPolicy,
+    ListUserPolicies,
+    ListPolicies,
+    GetPolicy,
+    GetPolicyVersion,
     GetCallerIdentity,
     GetAccessKeyInfo,
 }
 
-const ACTIONS: [(Service, &str, Action); 11] = [
+const ACTIONS: [(Service, &str, Action); 21] = [
     (Service::Iam, "CreateUser", Action::CreateUser),
     (Service::Iam, "GetUser", Action::GetUser),
     (Service::Iam, "ListUsers", Action::ListUsers),
@@ -38,6 +48,16 @@ const ACTIONS: [(Service, &str, Action); 11] = [
     (Service::Iam, "UpdateAccessKey", Action::UpdateAccessKey),
     (Service::Iam, "DeleteAccessKey", Action::DeleteAccessKey),
     (Service::Iam, "GetAccessKeyLastUsed", Action::GetAccessKeyLastUsed),
+    (Service::Iam, "AttachUserPolicy", Action::AttachUserPolicy),
+    (Service::Iam, "DetachUserPolicy", Action::DetachUserPolicy),
+    (Service::Iam, "ListAttachedUserPolicies", Action::ListAttachedUserPolicies),
+    (Service::Iam, "PutUserPolicy", Action::PutUserPolicy),
+    (Service::Iam, "GetUserPolicy", Action::GetUserPolicy),
+    (Service::Iam, "DeleteUserPolicy", Action::DeleteUserPolicy),
+    (Service::Iam, "ListUserPolicies", Action::ListUserPolicies),
+    (Service::Iam, "ListPolicies", Action::ListPolicies),
+    (Service::Iam, "GetPolicy", Action::GetPolicy),
+    (Service::Iam, "GetPolicyVersion", Action::GetPolicyVersion),
     (Service::Sts, "GetCallerIdentity", Action::GetCallerIdentity),
     (Service::Sts, "GetAccessKeyInfo", Action::GetAccessKeyInfo),
 ];
@@ -95,9 +115,19 @@ impl Action {
             | Self::DeleteUser
             | Self::CreateAccessKey
             | Self::UpdateAccessKey
-            | Self::DeleteAccessKey => true,
+            | Self::DeleteAccessKey
+            | Self::AttachUserPolicy
+            | Self::DetachUserPolicy
+            | Self::PutUserPolicy
+            | Self::DeleteUserPolicy => true,
             Self::GetUser
             | Self::ListUsers
+            | Self::ListAttachedUserPolicies
+            | Self::GetUserPolicy
+            | Self::ListUserPolicies
+            | Self::ListPolicies
+            | Self::GetPolicy
+            | Self::GetPolicyVersion
             | Self::ListAccessKeys
             | Self::GetAccessKeyLastUsed
             | Self::GetCallerIdentity

@@ -9,12 +9,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::action::{Action, Service};
-use super::authorize::{Subject, authorize};
+use super::authorize::{Details, Subject, authorize};
 use super::caller::{Caller, SignaturePlace};
 use super::error::ApiError;
 use super::office::KeyOffice;
 use super::parameters::Parameters;
-use super::{access_keys, record, sts, users, xml};
+use super::{access_keys, policies, record, sts, users, xml};
 use crate::audit::Audit;
 use crate::registry::{KeyStatus, Owner, Registry};
 
@@ -140,8 +140,14 @@ pub(super) struct Effect {
 }
 
 impl<O> Call<'_, O> {
-    pub fn authorize(&self, subject: &Subject<'_>) -> Result<(), ApiError> {
-        authorize(self.caller, self.action, subject)
+    /// Lets the call pass or says AccessDenied.
+    pub async fn authorize(&self, subject: &Subject<'_>) -> Result<(), ApiError> {
+        authorize(self, subject, &Details::default()).await
+    }
+
+    /// The same, with more that a policy may ask about.
+    pub async fn authorize_with(&self, subject: &Subject<'_>, details: &Details<'_>) -> Result<(), ApiError> {
+        authorize(self, subject, details).await
     }
 
     /// Says what came of it, for the audit log.
@@ -174,7 +180,17 @@ async fn dispatch<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
         Action::UpdateAccessKey => access_keys::update(call).await,
         Action::DeleteAccessKey => access_keys::delete(call).await,
         Action::GetAccessKeyLastUsed => access_keys::last_used(call).await,
-        Action::GetCallerIdentity => sts::caller_identity(call),
-        Action::GetAccessKeyInfo => sts::access_key_info(call),
+        Action::AttachUserPolicy => policies::attach(call).await,
+        Action::DetachUserPolicy => policies::detach(call).await,
+        Action::ListAttachedUserPolicies => policies::list_attached(call).await,
+        Action::PutUserPolicy => policies::put(call).await,
+        Action::GetUserPolicy => policies::get(call).await,
+        Action::DeleteUserPolicy => policies::delete(call).await,
+        Action::ListUserPolicies => policies::list(call).await,
+        Action::ListPolicies => policies::list_managed(call).await,
+        Action::GetPolicy => policies::get_managed(call).await,
+        Action::GetPolicyVersion => policies::get_managed_version(call).await,
+        Action::GetCallerIdentity => Ok(sts::caller_identity(call)),
+        Action::GetAccessKeyInfo => sts::access_key_info(call).await,
     }
 }

@@ -34,6 +34,16 @@ pub(super) const ACCESS_KEY_ID: Shape = Shape { min: 16, max: 128, pattern: r"[\
 pub(super) const CLIENT_TOKEN: Shape = Shape { min: 1, max: 64, pattern: r"[\u0021-\u007E]+", matches: is_visible };
 /// Where a list goes on.
 pub(super) const MARKER: Shape = Shape { min: 1, max: 320, pattern: r"[\u0020-\u00FF]+", matches: is_latin };
+/// The name of an inline policy.
+pub(super) const POLICY_NAME: Shape = Shape { min: 1, max: 128, pattern: NAME, matches: is_name };
+/// The ARN of a managed policy, there or not.
+pub(super) const POLICY_ARN: Shape = Shape { min: 20, max: 2048, pattern: r"[\u0020-\u00FF]+", matches: is_latin };
+/// A policy document.
+pub(super) const POLICY_DOCUMENT: Shape =
+    Shape { min: 1, max: 131_072, pattern: r"[\u0009\u000A\u000D\u0020-\u00FF]+", matches: is_document };
+/// The version of a managed policy.
+pub(super) const VERSION_ID: Shape =
+    Shape { min: 1, max: 32, pattern: r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", matches: is_version };
 const TAG_KEY: Shape = Shape { min: 1, max: 128, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", matches: is_tag };
 const TAG_VALUE: Shape = Shape { min: 0, max: 256, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", matches: is_tag };
 
@@ -188,6 +198,16 @@ fn is_path_prefix(text: &str) -> bool {
 
 fn is_latin(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| (' '..='\u{ff}').contains(&c))
+}
+
+fn is_document(text: &str) -> bool {
+    let allowed = |c| matches!(c, '\t' | '\n' | '\r') || (' '..='\u{ff}').contains(&c);
+    !text.is_empty() && text.chars().all(allowed)
+}
+
+fn is_version(text: &str) -> bool {
+    let digits = text.strip_prefix('v').unwrap_or_default();
+    !digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Letters, separators, numbers and some signs. Rust's character classes are the nearest to `\p{L}`, `\p{Z}` and `\p{N}`.

@@ -70,6 +70,11 @@ impl From<RegistryError> for ApiError {
                 let text = "Cannot delete entity, must delete access keys first.";
                 Self::sender(409, "DeleteConflict", text.into())
             }
+            RegistryError::HasPolicies(_) => {
+                let text = "Cannot delete entity, must delete policies first.";
+                Self::sender(409, "DeleteConflict", text.into())
+            }
+            RegistryError::TooMuch(text) => Self::sender(409, "LimitExceeded", text),
             RegistryError::NoSuchKey(id) => no_such_key(id.as_str()),
             RegistryError::QuotaExceeded(quota) => {
                 Self::sender(409, "LimitExceeded", format!("Cannot exceed quota for AccessKeysPerUser: {quota}"))

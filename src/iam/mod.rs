@@ -14,6 +14,7 @@ mod error;
 mod marker;
 mod office;
 mod parameters;
+mod policies;
 mod record;
 mod sts;
 mod users;

@@ -10,22 +10,22 @@ use super::caller::Principal;
 use super::constraint::{ACCESS_KEY_ID, Check};
 use super::error::ApiError;
 
-pub(super) fn caller_identity<O>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
-    call.authorize(&Subject::Caller)?;
+/// It takes no permission, and no policy can deny it.
+pub(super) fn caller_identity<O>(call: &Call<'_, O>) -> Bytes {
     let account = call.caller.account.to_string();
     let user_id = match &call.caller.principal {
         Principal::Root => account.clone(),
         Principal::User(user) => user.user_id.to_string(),
     };
-    Ok(call.reply(&GetCallerIdentityResult { arn: call.caller.arn(), user_id, account }))
+    call.reply(&GetCallerIdentityResult { arn: call.caller.arn(), user_id, account })
 }
 
 /// Tells the account that an id names by its own bits. It works for ids of anyone and doesn't say whether the key exists.
-pub(super) fn access_key_info<O>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
+pub(super) async fn access_key_info<O>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
     let mut check = Check::new(call.parameters);
     let id = check.required("AccessKeyId", &ACCESS_KEY_ID);
     let id = check.finish(id)?;
-    call.authorize(&Subject::Caller)?;
+    call.authorize(&Subject::Account).await?;
     let account = account_in(id).ok_or_else(|| {
         ApiError::sender(400, "ValidationError", format!("The access key id {id} doesn't name its account."))
     })?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
-use super::authorize::Subject;
+use super::authorize::{Details, Subject};
 use super::call::Call;
 use super::caller::Principal;
 use super::constraint::{Check, MARKER, NEW_USER_NAME, PATH_PREFIX, USER_NAME, USER_PATH};
@@ -22,7 +22,8 @@ pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
     let path = check.optional("Path", &USER_PATH).unwrap_or("/");
     let read = (check.required("UserName", &NEW_USER_NAME), check.tags());
     let (name, tags) = check.finish(read)?;
-    call.authorize(&Subject::NewUser { path, name })?;
+    let details = Details { tags: &tags, ..Details::default() };
+    call.authorize_with(&Subject::NewUser { path, name }, &details).await?;
     refuse_boundary(call)?;
     refuse_twins(&tags)?;
     let row = insert(call, name, path, tags).await?;
@@ -75,7 +76,7 @@ pub(super) async fn get<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiEr
     let mut check = Check::new(call.parameters);
     let name = check.optional("UserName", &USER_NAME);
     let name = check.finish(name)?;
-    call.authorize(&name.map_or(Subject::Caller, Subject::User))?;
+    call.authorize(&name.map_or(Subject::Caller, Subject::User)).await?;
     let account = call.caller.account;
     let row = match (name, &call.caller.principal) {
         (Some(name), _) => call.registry.user_by_name(account, name).await?,
@@ -100,7 +101,7 @@ pub(super) async fn list<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiE
     let read = (check.optional("PathPrefix", &PATH_PREFIX), check.optional("Marker", &MARKER), check.max_items());
     let (prefix, from, limit) = check.finish(read)?;
     let prefix = prefix.unwrap_or("/");
-    call.authorize(&Subject::UsersUnder(prefix))?;
+    call.authorize(&Subject::UsersUnder(prefix)).await?;
     let after = from.map(marker::read).transpose()?;
     let page = call.registry.users(call.caller.account, prefix, after.as_deref(), limit).await?;
     let last = page.items.last().filter(|_| page.truncated);
@@ -115,7 +116,7 @@ pub(super) async fn delete<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
     let mut check = Check::new(call.parameters);
     let name = check.required("UserName", &USER_NAME);
     let name = check.finish(name)?;
-    call.authorize(&Subject::User(name))?;
+    call.authorize(&Subject::User(name)).await?;
     let account = call.caller.account;
     let user_id = call.registry.user_by_name(account, name).await?.user_id;
     call.registry.delete_user(account, &user_id, call.now).await.map_err(|error| match error {

@@ -39,6 +39,15 @@ pub enum RegistryError {
     /// The user still has keys.
     #[error("user {0} still has access keys")]
     DeleteConflict(UserId),
+    /// The user still has policies.
+    #[error("user {0} still has policies")]
+    HasPolicies(UserId),
+    /// The user has no such policy.
+    #[error("there is no policy {0} of that user")]
+    NoSuchPolicy(String),
+    /// There would be more of something than there may be. The text is for whoever asked.
+    #[error("{0}")]
+    TooMuch(String),
     /// The owner has no such key, or no longer.
     #[error("{0} is no access key of that owner")]
     NoSuchKey(AccessKeyId),

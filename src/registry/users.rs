@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::accounts::{self, as_int};
 use super::cells::Cells;
 use super::changes;
+use super::policies;
 use super::transaction::transact;
 use super::{ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, query};
 
@@ -134,6 +135,9 @@ async fn delete(transaction: &mut Connection, account: Account, user_id: &UserId
         .bind(user_id.as_str());
     if keys.fetch_optional(&mut *transaction).await?.is_some() {
         return Err(RegistryError::DeleteConflict(user_id.clone()));
+    }
+    if policies::has_any(transaction, user_id).await? {
+        return Err(RegistryError::HasPolicies(user_id.clone()));
     }
     changes::append(transaction, at, ChangeKind::UserDeleted, user_id).await.map(|_| ())
 }

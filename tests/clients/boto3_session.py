@@ -28,6 +28,8 @@ key = iam.create_access_key(UserName="Dora")["AccessKey"]
 assert key["Status"] == "Active" and len(key["SecretAccessKey"]) == 40
 own = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
 assert boto3.client("sts", **own).get_caller_identity()["UserId"] == user["UserId"]
+refused("AccessDenied", boto3.client("iam", **own).get_user)
+iam.attach_user_policy(UserName="Dora", PolicyArn="arn:aws:iam::aws:policy/IAMSelfManageAccessKeys")
 assert boto3.client("iam", **own).get_user()["User"]["UserName"] == "Dora"
 
 for number in range(7):

@@ -6,6 +6,7 @@ mod cases;
 mod common;
 mod policies;
 mod public_door;
+mod scenes;
 mod secrets;
 mod shapes;
 
@@ -16,8 +17,8 @@ use rederive::iam::{
     Answer, Caller, KeyOffice, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer,
 };
 use rederive::registry::{
-    GenerationRow, GenerationState, KeyStatus, KeyUser, Location, NewKey, NewUser, Owner, Registry, RegistryError, Tag,
-    UserId,
+    GenerationRow, GenerationState, KeyStatus, KeyUser, Location, NewKey, NewUser, Owner, PolicyLimits, Registry,
+    RegistryError, Tag, UserId,
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
 use rederive_hsm::config::KeyClass;
@@ -26,6 +27,8 @@ use rederive_hsm::secret::{Secret32, SecretAccessKey};
 /// 2026-11-21T12:00:00Z.
 const NOW: i64 = 1_795_262_400;
 const SECRET: &str = "6yyLEuMnK6MFqQ0b4c3JZ8ICZnVr5QdP/lpxxwkO";
+/// What lets alice manage her own keys.
+const SELF_MANAGE: &str = "arn:aws:iam::aws:policy/IAMSelfManageAccessKeys";
 const ALICE: &str = "AIDAALICEALICEALICE22";
 const BOB: &str = "AIDABOBBOBBOBBOBBOB22";
 
@@ -85,6 +88,9 @@ impl Place {
         place.key(1, None).await;
         place.user(ALICE, "alice", "/eng/", vec![]).await;
         place.key(2, Some(ALICE)).await;
+        let limits = PolicyLimits { attached: 10, inline_size: 2048 };
+        let alice = UserId::parse(ALICE).expect("an id");
+        place.registry.attach_policy(account(), &alice, SELF_MANAGE, limits, NOW - 500).await.expect("attached");
         let tags = vec![Tag { key: "team".into(), value: "a & b".into() }, Tag { key: "x".into(), value: "".into() }];
         place.user(BOB, "bob", "/", tags).await;
         place.key(3, Some(BOB)).await;

@@ -127,7 +127,7 @@ proptest! {
         prop_assert_eq!(evaluate(&each, &request), expected);
         // A statement more that denies everything denies; one that allows takes no denial away.
         let deny = Drawn { allows: false, action: "*", resource: "*", not_action: false, not_resource: false };
-        prop_assert_eq!(evaluate(each.iter().chain([&policy(&[deny.clone()])]), &request), Verdict::ExplicitlyDenied);
+        prop_assert_eq!(evaluate(each.iter().chain([&policy(std::slice::from_ref(&deny))]), &request), Verdict::ExplicitlyDenied);
         let allow = policy(&[Drawn { allows: true, ..deny }]);
         let with_allow = evaluate(each.iter().chain([&allow]), &request);
         prop_assert_eq!(with_allow == Verdict::ExplicitlyDenied, expected == Verdict::ExplicitlyDenied);

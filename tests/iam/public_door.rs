@@ -176,3 +176,43 @@ fn a_log_that_cannot_be_written() {
     assert!(String::from_utf8_lossy(&datagram[..length]).contains("AuditEventsLost"));
     assert!(dev.metric("rederive_audit_failing") < 0.5);
 }
+
+/// Policies over the stock CLI: stored, read back as they were, in force in the next call, and gone again.
+#[test]
+fn policies_by_the_cli() {
+    let dev = Dev::start();
+    let (root, alice) = (&dev.ready.root, dev.user("alice"));
+    dev.aws_refused(&alice, "iam list-access-keys", "AccessDenied");
+    dev.aws_json(
+        root,
+        "iam attach-user-policy --user-name alice --policy-arn arn:aws:iam::aws:policy/IAMSelfManageAccessKeys",
+    );
+    assert_eq!(
+        dev.aws_json(&alice, "iam list-access-keys")["AccessKeyMetadata"][0]["AccessKeyId"],
+        alice.access_key_id
+    );
+    let attached = dev.aws_json(root, "iam list-attached-user-policies --user-name alice");
+    assert_eq!(attached["AttachedPolicies"][0]["PolicyName"], "IAMSelfManageAccessKeys");
+
+    let document =
+        r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:CreateAccessKey","Resource":"*"}]}"#;
+    dev.aws_json(root, &format!("iam put-user-policy --user-name alice --policy-name no --policy-document {document}"));
+    let output = dev.aws(&alice, "iam create-access-key");
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("AccessDenied") && error.contains("with an explicit deny"), "{error}");
+    let read = dev.aws_json(root, "iam get-user-policy --user-name alice --policy-name no");
+    assert_eq!(read["PolicyDocument"], serde_json::from_str::<Value>(document).expect("JSON"));
+    dev.aws_refused(
+        root,
+        "iam put-user-policy --user-name alice --policy-name bad --policy-document {}",
+        "MalformedPolicyDocument",
+    );
+    dev.aws_json(root, "iam delete-user-policy --user-name alice --policy-name no");
+    dev.aws_json(&alice, "iam create-access-key");
+    let version = "iam get-policy-version --policy-arn arn:aws:iam::aws:policy/AdministratorAccess --version-id v1";
+    assert_eq!(dev.aws_json(root, version)["PolicyVersion"]["Document"]["Statement"][0]["Action"], "*");
+    assert_eq!(
+        event(&dev, "AttachUserPolicy")["requestParameters"]["policyArn"],
+        "arn:aws:iam::aws:policy/IAMSelfManageAccessKeys"
+    );
+}
