@@ -144,6 +144,8 @@ fn a_log_that_cannot_be_written() {
     command.env("REDERIVE_AUDIT__SINK", "syslog").env("REDERIVE_AUDIT__SYSLOG_SOCKET", &pipe);
     let dev = Dev::start_by(command, &directory.path().join("state"));
     let alice = dev.user("alice");
+    // Another user: a request like the one for alice's key has its signature if it comes within the same second.
+    dev.aws_json(&dev.ready.root, "iam create-user --user-name carol");
     let mut datagram = vec![0; 1 << 20];
     let mut received = Vec::new();
     socket.set_nonblocking(true).expect("a socket");
@@ -159,10 +161,10 @@ fn a_log_that_cannot_be_written() {
     drop(socket);
     std::fs::remove_file(&pipe).expect("there");
     let root = &dev.ready.root;
-    dev.aws_refused(root, "iam create-access-key --user-name alice", "ServiceUnavailable");
+    dev.aws_refused(root, "iam create-access-key --user-name carol", "ServiceUnavailable");
     dev.aws_refused(root, "iam create-user --user-name bob", "ServiceUnavailable");
-    let keys = dev.aws_json(root, "iam list-access-keys --user-name alice");
-    assert_eq!(keys["AccessKeyMetadata"].as_array().map(Vec::len), Some(1));
+    let keys = dev.aws_json(root, "iam list-access-keys --user-name carol");
+    assert_eq!(keys["AccessKeyMetadata"].as_array().map(Vec::len), Some(0));
     let id = &alice.access_key_id;
     assert_eq!(dev.verify(&sign::s3_get(&alice, "local", "h", "/b/k").call()).1["decision"], "accept");
     dev.aws_json(root, &format!("iam update-access-key --user-name alice --access-key-id {id} --status Inactive"));

@@ -6,6 +6,8 @@ use crate::place::*;
 mod feed;
 #[path = "keys.rs"]
 mod keys;
+#[path = "policies.rs"]
+mod policies;
 #[path = "store.rs"]
 mod store;
 #[path = "users.rs"]

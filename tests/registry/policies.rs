@@ -1,0 +1,51 @@
+//! Policies of users.
+
+use rederive::registry::{PolicyLimits, RegistryError, UserPolicies};
+use rederive_hsm::access_key_id::Account;
+
+use super::{account, new_user, place};
+
+const LIMITS: PolicyLimits = PolicyLimits { attached: 2, inline_size: 10 };
+
+#[tokio::test]
+async fn policies_come_and_go() {
+    let place = place().await;
+    let (registry, user) = (&place.registry, place.registry.create_user(&new_user("alice", "/")).await.expect("made"));
+    let id = &user.user_id;
+    assert_eq!(registry.policies_of(id).await.expect("read"), UserPolicies::default());
+    for arn in ["b", "a", "b"] {
+        registry.attach_policy(account(), id, arn, LIMITS, 5).await.expect("attached");
+    }
+    let third = registry.attach_policy(account(), id, "c", LIMITS, 5).await;
+    assert!(matches!(third, Err(RegistryError::TooMuch(_))), "{third:?}");
+    for (name, document) in [("p", "0123456789"), ("p", "01 \n23456"), ("q", "789")] {
+        registry.put_policy(account(), id, name, document, LIMITS).await.expect("stored");
+    }
+    let larger = registry.put_policy(account(), id, "q", "7890", LIMITS).await;
+    assert!(matches!(larger, Err(RegistryError::TooMuch(_))), "{larger:?}");
+    let inline = vec![("p".to_owned(), "01 \n23456".to_owned()), ("q".to_owned(), "789".to_owned())];
+    let all = UserPolicies { attached: vec!["a".into(), "b".into()], inline };
+    assert_eq!(registry.policies_of(id).await.expect("read"), all);
+    assert_eq!(registry.policy(id, "q").await.expect("read"), "789");
+    assert_eq!(registry.policy_names(id, Some("p"), 9).await.expect("lists").items, ["q"]);
+    let page = registry.attached_policies(id, None, 1).await.expect("lists");
+    assert_eq!((page.items, page.truncated), (vec!["a".to_owned()], true));
+    assert_eq!(registry.attachments(account(), "a").await.expect("counts"), 1);
+
+    let kept = registry.delete_user(account(), id, 9).await;
+    assert!(matches!(kept, Err(RegistryError::HasPolicies(_))), "{kept:?}");
+    for name in ["p", "q"] {
+        registry.delete_policy(account(), id, name).await.expect("deleted");
+    }
+    for arn in ["a", "b"] {
+        registry.detach_policy(account(), id, arn).await.expect("detached");
+    }
+    let again = registry.detach_policy(account(), id, "a").await;
+    assert!(matches!(again, Err(RegistryError::NoSuchPolicy(_))), "{again:?}");
+    let elsewhere = registry.attach_policy(Account::new(1).expect("a number"), id, "a", LIMITS, 5).await;
+    assert!(matches!(elsewhere, Err(RegistryError::NoSuchUser { .. })), "{elsewhere:?}");
+    registry.delete_user(account(), id, 9).await.expect("deleted");
+    let gone = registry.put_policy(account(), id, "p", "x", LIMITS).await;
+    assert!(matches!(gone, Err(RegistryError::NoSuchUser { .. })), "{gone:?}");
+    assert_eq!(registry.attachments(account(), "a").await.expect("counts"), 0);
+}
