@@ -6,6 +6,7 @@
 pub mod api;
 pub mod audit;
 pub mod authority;
+pub mod ceremony;
 pub mod config;
 pub mod explain;
 pub mod feed;

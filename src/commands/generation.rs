@@ -95,7 +95,7 @@ fn create(site: &Site, class: KeyClass, token: Option<&str>) -> Result<(), Failu
     Ok(())
 }
 
-fn event(row: &GenerationRow) -> Event {
+pub(super) fn event(row: &GenerationRow) -> Event {
     Event::command("CreateGeneration", now()).with_response(json!({ "generation": {
         "number": row.number.number(),
         "class": row.class.name(),
@@ -113,27 +113,12 @@ pub(super) async fn make(
     let _only = only_one(site)?;
     // A key that is made and then not registered costs its number.
     registry.check_writable().await?;
-    let taken = registry.generations().await?;
-    let next = taken.iter().map(|row| row.number.number() + 1).max().unwrap_or(0);
-    Number::new(next).ok_or("all 128 generations are used; numbers are never used again")?;
+    let next = next(registry).await?;
     let request = AdminRequest::Generate { token: site.token_config(token)?, generation: next, class };
     let AdminAnswer::Generated { generation, check_value } = site.administrate(token, &request)? else {
         return Err("the admin worker gave an answer of another kind".into());
     };
-    for skipped in next..generation {
-        eprintln!(
-            "Note: generation {skipped} is skipped: the token holds a key of it that this registry does not know, and \
-             that may have made secrets. Was 'generation create' interrupted, or an old copy of the registry restored?"
-        );
-    }
-    let row = GenerationRow {
-        number: Number::new(generation).ok_or("the admin worker gave no generation")?,
-        state: GenerationState::Issuing,
-        check_value: unhex(&check_value).ok_or("the admin worker gave no check value")?,
-        class,
-        shares: 0..=u16::MAX,
-        created_at: now(),
-    };
+    let row = row(next, generation, &check_value, class)?;
     registry.insert_generation(&row).await?;
     // With the first generation comes the key that signs the deny feed. Nodes without verifiers do without.
     if let Err(failure) = feed::control_key(site, token) {
@@ -142,8 +127,34 @@ pub(super) async fn make(
     Ok(row)
 }
 
+/// The number after those of the registry.
+pub(super) async fn next(registry: &Registry) -> Result<u8, Failure> {
+    let taken = registry.generations().await?;
+    let next = taken.iter().map(|row| row.number.number() + 1).max().unwrap_or(0);
+    Number::new(next).ok_or("all 128 generations are used; numbers are never used again")?;
+    Ok(next)
+}
+
+/// The row of a master that was just made. Where it is not of the number that was next, tells why.
+pub(super) fn row(next: u8, generation: u8, check_value: &str, class: KeyClass) -> Result<GenerationRow, Failure> {
+    for skipped in next..generation {
+        eprintln!(
+            "Note: generation {skipped} is skipped: the token holds a key of it that this registry does not know, and \
+             that may have made secrets. Was 'generation create' interrupted, or an old copy of the registry restored?"
+        );
+    }
+    Ok(GenerationRow {
+        number: Number::new(generation).ok_or("the admin worker gave no generation")?,
+        state: GenerationState::Issuing,
+        check_value: unhex(check_value).ok_or("the admin worker gave no check value")?,
+        class,
+        shares: 0..=u16::MAX,
+        created_at: now(),
+    })
+}
+
 /// Held while a generation is made: two at once would make two keys with one CKA_ID, and strict ones are there to stay.
-fn only_one(site: &Site) -> Result<File, Failure> {
+pub(super) fn only_one(site: &Site) -> Result<File, Failure> {
     let directory = File::open(&site.config.state_dir)?;
     directory.try_lock().map_err(|_| "another 'rederive generation create' is running")?;
     Ok(directory)
@@ -157,7 +168,7 @@ fn list(site: &Site) -> Result<(), Failure> {
     rows.iter().try_for_each(|row| output::line(&describe(row))).map_err(Failure::from)
 }
 
-fn describe(row: &GenerationRow) -> String {
+pub(super) fn describe(row: &GenerationRow) -> String {
     format!(
         "generation {:>3}  {:<9}  class {:<10}  shares {:04x}-{:04x}  check value {}",
         row.number.number(),

@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod backup;
+mod ceremony;
 mod config_file;
 mod deny;
 mod dev;
@@ -42,6 +43,8 @@ enum Command {
     Key(key::Key),
     /// Make and list the generations of master keys
     Generation(generation::Generation),
+    /// Make a master that two tokens hold, with a plan, a proof and a transcript
+    Ceremony(ceremony::Ceremony),
     /// Make accounts
     Account(account::Account),
     /// Refuse a key, a user or an account, whatever its owner has set
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Key(command) => command.run(),
         Command::Generation(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Ceremony(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Deny(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Feed(command) => command.run().map(|()| ExitCode::SUCCESS),

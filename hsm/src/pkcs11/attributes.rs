@@ -18,16 +18,22 @@ pub(super) fn template(generation: Generation, class: KeyClass) -> Vec<Attribute
         Attribute::KeyType(KeyType::GENERIC_SECRET),
         Attribute::ValueLen(MASTER_BYTES.into()),
         Attribute::Id(cka_id(generation)),
-        Attribute::Label(format!("rederive generation {generation}").into_bytes()),
+        Attribute::Label(label(generation)),
         Attribute::AllowedMechanisms(vec![MechanismType::SHA256_HMAC]),
     ];
     template.extend(settable(class));
     template
 }
 
-/// The attributes that are set at birth, in every class the ones that keep the key from being used for anything else.
+/// What tools show of a master.
+pub(super) fn label(generation: Generation) -> Vec<u8> {
+    format!("rederive generation {generation}").into_bytes()
+}
+
+/// The attributes that are set, at birth or by a ceremony; in every class the ones that keep the key from being used for
+/// anything else.
 fn settable(class: KeyClass) -> Vec<Attribute> {
-    let changeable = class != KeyClass::Strict;
+    let changeable = matches!(class, KeyClass::Copyable | KeyClass::Replicable);
     let wrappable = class == KeyClass::Replicable;
     let mut attributes = vec![
         Attribute::Token(true),
@@ -42,32 +48,49 @@ fn settable(class: KeyClass) -> Vec<Attribute> {
         Attribute::Decrypt(false),
         Attribute::Extractable(wrappable),
         Attribute::Modifiable(changeable),
-        Attribute::Copyable(changeable),
-        Attribute::Destroyable(wrappable),
     ];
+    // A sealed copy is as its original was in these two: a copy of it cannot be modified either, and whoever destroys it lets
+    // nothing out.
+    if class != KeyClass::Replica {
+        attributes.extend([Attribute::Copyable(changeable), Attribute::Destroyable(wrappable)]);
+    }
     if wrappable {
         attributes.push(Attribute::WrapWithTrusted(true));
     }
     attributes
 }
 
-/// What the token must say of a key of a class: all that was set, and where the key came from.
-fn demanded(class: KeyClass) -> Vec<Attribute> {
+/// Where a key came from, as the token itself keeps account of it: by the standard nobody can set these attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Past {
+    /// Made here, and here alone.
+    MadeHere,
+    /// Made here so that it can be moved; what is sealed afterwards shows that it could once.
+    MadeToBeMoved,
+    /// Unwrapped here.
+    CameHere,
+}
+
+/// What the token must say of a key: all that was set, and where the key came from.
+fn demanded(class: KeyClass, past: Past) -> Vec<Attribute> {
     let mut attributes = vec![
         Attribute::KeyType(KeyType::GENERIC_SECRET),
-        Attribute::ValueLen(MASTER_BYTES.into()),
         Attribute::AllowedMechanisms(vec![MechanismType::SHA256_HMAC]),
     ];
-    let made_here = class != KeyClass::Replica;
-    // A replica is unwrapped, so it is never extractable again, and its origin attributes are 0 by the standard.
-    attributes.extend(settable(if made_here { class } else { KeyClass::Strict }));
-    attributes.push(Attribute::Local(made_here));
-    attributes.push(Attribute::AlwaysSensitive(made_here));
-    attributes.push(Attribute::NeverExtractable(made_here && class != KeyClass::Replicable));
+    // SoftHSM says 0 of a key that it has unwrapped. Its check value tells that it is the whole one.
+    if past != Past::CameHere {
+        attributes.push(Attribute::ValueLen(MASTER_BYTES.into()));
+    }
+    attributes.extend(settable(class));
+    attributes.push(Attribute::Local(past != Past::CameHere));
+    attributes.push(Attribute::AlwaysSensitive(past != Past::CameHere));
+    attributes.push(Attribute::NeverExtractable(past == Past::MadeHere));
     attributes
 }
 
 /// Refuses a key whose attributes are not exactly those of its class, naming the first that differs.
+///
+/// A `replica` is what a ceremony leaves on either token: sealed, and from there or from here.
 pub(super) fn check(
     token: &str,
     session: &Session,
@@ -75,7 +98,16 @@ pub(super) fn check(
     generation: Generation,
     class: KeyClass,
 ) -> Result<(), TokenError> {
-    match first_wrong(token, session, key, demanded(class))? {
+    let is = |demanded| first_wrong(token, session, key, demanded);
+    let wrong = match class {
+        KeyClass::Strict | KeyClass::Copyable => is(demanded(class, Past::MadeHere))?,
+        KeyClass::Replicable => is(demanded(class, Past::MadeToBeMoved))?,
+        KeyClass::Replica => match is(demanded(class, Past::MadeToBeMoved))? {
+            Some(_) => is(demanded(class, Past::CameHere))?,
+            None => None,
+        },
+    };
+    match wrong {
         None => Ok(()),
         Some((wanted, found)) => Err(TokenError::Attribute {
             token: token.to_owned(),

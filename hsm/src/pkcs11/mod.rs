@@ -4,6 +4,7 @@
 //! still be active on it. And nobody logs out: that ends the login of every session of the process.
 
 mod attributes;
+pub mod ceremony;
 mod control;
 mod generate;
 mod initialise;
@@ -148,6 +149,14 @@ pub enum TokenError {
         /// What is wrong.
         problem: String,
     },
+    /// A ceremony must not go on.
+    #[error("token '{token}': {problem}")]
+    Ceremony {
+        /// Name in the configuration.
+        token: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A call failed.
     #[error("token '{token}': {error}")]
     Call {
@@ -286,6 +295,12 @@ pub fn cka_id(generation: Generation) -> Vec<u8> {
 /// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bytes of hexadecimal in either case.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok().filter(|_| pair.len() == 2)).collect()
 }
 
 fn call(token: &str, error: Error) -> TokenError {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::harden;
 use crate::access_key_id::Generation;
 use crate::config::{GenerationConfig, KeyClass, TokenConfig};
-use crate::pkcs11::{Token, TokenError, TokenSession, control_key, generate, hex, initialise};
+use crate::pkcs11::{Token, TokenError, TokenSession, ceremony, control_key, generate, hex, initialise};
 
 /// What an operator asks of a token.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +37,13 @@ pub enum AdminRequest {
         /// What was recorded of its masters.
         generations: Vec<GenerationConfig>,
     },
+    /// One step of a ceremony.
+    Ceremony {
+        /// The token.
+        token: TokenConfig,
+        /// The step.
+        step: ceremony::Step,
+    },
 }
 
 /// How it went.
@@ -61,6 +68,11 @@ pub enum AdminAnswer {
     Examined {
         /// Generations whose masters it does not hold.
         missing: Vec<u8>,
+    },
+    /// The step is done.
+    Ceremony {
+        /// What it has given.
+        done: ceremony::Done,
     },
     /// It did not work; nothing was left half-done.
     Failed {
@@ -108,6 +120,9 @@ fn carry_out(request: AdminRequest) -> Result<AdminAnswer, TokenError> {
                 token.finalize()?;
             }
             Ok(AdminAnswer::Examined { missing })
+        }
+        AdminRequest::Ceremony { token, step } => {
+            ceremony::carry_out(&token, step).map(|done| AdminAnswer::Ceremony { done })
         }
     }
 }
