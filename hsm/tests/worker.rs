@@ -10,7 +10,7 @@ use rederive_hsm::config::{
 };
 use rederive_hsm::derivation::{Purpose, share, subkey_message};
 use rederive_hsm::feed_head::FeedHead;
-use rederive_hsm::pkcs11::TokenError;
+use rederive_hsm::pkcs11::{TokenError, hex};
 use rederive_hsm::region_set::RegionSet;
 use rederive_hsm::secret::Secret32;
 use rederive_hsm::sigv2::{Hash, Question};
@@ -41,11 +41,17 @@ impl MasterKeys for Software {
 /// 2026-01-02T12:00:00Z.
 const NOON: i64 = 1_767_355_200;
 
+/// Of the software master, in hexadecimal.
+fn check_value() -> String {
+    let value = Software { flips: false }.hmac(generation(0), &subkey_message(Purpose::CheckValue));
+    hex(value.expect("software does not fail").expose())
+}
+
 fn config() -> WorkerConfig {
     let generation = |number, issuing, share_last| GenerationConfig {
         number,
         issuing,
-        check_value: String::new(),
+        check_value: check_value(),
         class: KeyClass::Strict,
         share_first: 0,
         share_last,
@@ -237,6 +243,13 @@ fn a_flipped_bit_on_one_session_never_becomes_a_new_secret() {
     assert!(matches!(refused, Answer::Trouble(_)));
     let check = keeper(true).answer(&Request::Check(generation(0))).expect("software does not fail");
     assert!(matches!(check, Answer::Trouble(_)));
+    let tag_key = keeper(true).answer(&Request::TagKey(generation(0))).expect("software does not fail");
+    assert!(matches!(tag_key, Answer::Trouble(_)));
+    // Wrong in the same way on both: the recorded check value shows it.
+    let mut both = Keeper::new(Software { flips: true }, Software { flips: true }, rules.clone());
+    let wrong = both.answer(&issue(0)).expect_err("it is not the key that was recorded");
+    assert!(matches!(wrong, TokenError::CheckValue { .. }), "{wrong}");
+    assert!(keeper(false).prove().is_ok() && keeper(true).prove().is_err());
 }
 
 /// The worked example of docs/derivation.md: the master is the bytes 00 to 1f.

@@ -1,5 +1,7 @@
 //! Before a request is refused with a signing key that never matched anything, the key is derived once more elsewhere.
 //!
+//! Whoever derives it again has to compute the recorded check value as well.
+//!
 //! A token that flips one bit of an HMAC shows it nowhere. Without this, every request of the scope would be refused for as long
 //! as the key is in the cache.
 
@@ -21,7 +23,18 @@ impl Authority {
         let Found::Key { unproven: Some(first), holder, .. } = found else { return Err(refusal.into()) };
         let (scope, source) = (&name.scope, first.source);
         let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
-        let again = self.hsm.signing_key_again(name.id, date, scope.region(), scope.service(), source);
+        let derive = async || {
+            let asked = self.hsm.signing_key_again(name.id, date, scope.region(), scope.service(), source);
+            let (key, second) = asked.await?;
+            self.hsm.vouch(second, name.id.fields().generation()).await.map(|()| key)
+        };
+        // Once more where the first who was asked could not vouch for itself.
+        let again = async {
+            match derive().await {
+                Ok(key) => Ok(key),
+                Err(_) => derive().await,
+            }
+        };
         let Some(second) = first.contradicted_by(again).await.map_err(undecided)? else {
             return Err(refusal.into());
         };

@@ -118,9 +118,9 @@ impl UnprovenKey {
     /// What another derivation gives, which is done once however many ask; none if it is the same key.
     pub async fn contradicted_by(
         &self,
-        fetch: impl Future<Output = Result<(SigningKey, Source), Unavailable>>,
+        fetch: impl Future<Output = Result<SigningKey, Unavailable>>,
     ) -> Result<Option<Arc<PreparedSigningKey>>, Unavailable> {
-        let prepared = async { fetch.await.map(|(key, _)| Arc::new(PreparedSigningKey::new(key))) };
+        let prepared = async { fetch.await.map(|key| Arc::new(PreparedSigningKey::new(key))) };
         let second = self.second.get_or_try_init(|| prepared).await?;
         let is_same = self.key.signing_key().ct_eq(second.signing_key());
         Ok((!is_same).then(|| second.clone()))

@@ -112,16 +112,24 @@ impl Balance {
     }
 
     /// The worker to ask, if one is left: it holds the generation, was not tried; trusted before stalled before doubted,
-    /// of another token than those tried, then the least busy by its weight. It counts as busy from now on.
-    pub fn pick(&mut self, generation: Option<Generation>, tried: &[usize], now: Instant) -> Option<usize> {
+    /// another than `avoided`, of another token than those tried, then the least busy by its weight. It counts as busy from now
+    /// on.
+    pub fn pick(
+        &mut self,
+        generation: Option<Generation>,
+        tried: &[usize],
+        avoided: Option<usize>,
+        now: Instant,
+    ) -> Option<usize> {
         let stalled_after = self.stalled_after();
-        let tokens: Vec<usize> = tried.iter().map(|&at| self.workers[at].token).collect();
+        let tokens: Vec<usize> = tried.iter().chain(&avoided).map(|&at| self.workers[at].token).collect();
         let candidates = self.workers.iter().enumerate().filter(|(at, _)| !tried.contains(at));
         let holding = candidates.filter(|(_, worker)| generation.is_none_or(|wanted| worker.holds.has(wanted)));
         let ranked = holding.filter_map(|(at, worker)| {
             let rank = worker.rank(now, stalled_after)?;
             let load = worker.in_flight * 1000 / worker.weight;
-            Some((rank, tokens.contains(&worker.token), load, worker.picked * 1000 / worker.weight, at))
+            let spared = (Some(at) == avoided, tokens.contains(&worker.token));
+            Some((rank, spared, load, worker.picked * 1000 / worker.weight, at))
         });
         let at = ranked.min()?.4;
         let worker = &mut self.workers[at];

@@ -25,7 +25,7 @@ fn trusted(tokens: &[usize]) -> Balance {
 }
 
 fn pick(balance: &mut Balance, tried: &[usize], now: Instant) -> Option<usize> {
-    balance.pick(Some(generation(0)), tried, now)
+    balance.pick(Some(generation(0)), tried, None, now)
 }
 
 #[test]
@@ -92,15 +92,25 @@ fn a_second_opinion_comes_from_another_token() {
 }
 
 #[test]
+fn who_is_avoided_is_asked_before_who_is_doubted() {
+    let now = Instant::now();
+    let mut balance = trusted(&[0, 1]);
+    let again = |balance: &mut Balance| balance.pick(Some(generation(0)), &[], Some(0), now);
+    assert_eq!(again(&mut balance), Some(1));
+    balance.doubt(1, "it erred");
+    assert_eq!(again(&mut balance), Some(0));
+}
+
+#[test]
 fn only_who_holds_the_generation_is_asked() {
     let now = Instant::now();
     let mut balance = trusted(&[0, 1]);
     balance.passed(1, holding(&[0, 5]));
     for _ in 0..4 {
-        assert_eq!(balance.pick(Some(generation(5)), &[], now), Some(1));
+        assert_eq!(balance.pick(Some(generation(5)), &[], None, now), Some(1));
     }
-    assert_eq!(balance.pick(Some(generation(6)), &[], now), None);
-    assert_eq!(balance.pick(None, &[], now), Some(0), "the least busy, for what needs no master");
+    assert_eq!(balance.pick(Some(generation(6)), &[], None, now), None);
+    assert_eq!(balance.pick(None, &[], None, now), Some(0), "the least busy, for what needs no master");
 }
 
 #[test]

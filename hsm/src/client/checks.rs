@@ -7,6 +7,7 @@ use super::balance::{GenerationSet, Standing};
 use super::line::Life;
 use super::pool::Pool;
 use crate::access_key_id::Generation;
+use crate::config::GenerationConfig;
 use crate::pkcs11::hex;
 use crate::wire::{Answer, Reason, Request};
 
@@ -102,20 +103,41 @@ impl Pool {
         let generations = self.generations.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         for config in generations {
             let Some(generation) = config.generation().filter(|generation| holds.has(*generation)) else { continue };
-            let asked = member.line.ask(Request::Check(generation));
-            match tokio::time::timeout(member.deadline, asked).await {
-                Ok(Ok(Answer::CheckValue(value))) if hex(&value) == config.check_value => {
-                    self.replicas.saw(generation, member.token);
-                }
-                Ok(Ok(Answer::CheckValue(_))) => return Outcome::Wrong(generation),
+            match self.check_value(at, generation).await {
+                Ok(Some(value)) if value == config.check_value => self.replicas.saw(generation, member.token),
+                Ok(Some(_)) => return Outcome::Wrong(generation),
                 // It is about to be replaced by one that knows.
-                Ok(Ok(Answer::Refused(Reason::Generation))) => {}
-                Ok(Ok(Answer::Trouble(reason))) | Ok(Err(reason)) => return Outcome::Failed(reason),
-                Ok(Ok(_)) => return Outcome::Failed("it gave an answer of another kind".into()),
-                Err(_) => return Outcome::Failed(format!("no check within {} ms", member.deadline.as_millis())),
+                Ok(None) => {}
+                Err(reason) => return Outcome::Failed(reason),
             }
         }
         Outcome::Passed
+    }
+
+    /// Whether a worker computes the recorded check value of one generation.
+    pub(super) async fn vouch(&self, at: usize, generation: Generation) -> Result<(), String> {
+        let recorded = {
+            let generations = self.generations.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let of_it = |config: &&GenerationConfig| config.generation() == Some(generation);
+            generations.iter().find(of_it).map(|config| config.check_value.clone())
+        };
+        match (self.check_value(at, generation).await?, recorded) {
+            (Some(found), Some(recorded)) if found == recorded => Ok(()),
+            _ => Err(format!("it does not compute the recorded check value of generation {generation}")),
+        }
+    }
+
+    /// The check value that a worker computes, in hexadecimal; none if it does not know the generation.
+    async fn check_value(&self, at: usize, generation: Generation) -> Result<Option<String>, String> {
+        let member = &self.members[at];
+        let asked = member.line.ask(Request::Check(generation));
+        match tokio::time::timeout(member.deadline, asked).await {
+            Ok(Ok(Answer::CheckValue(value))) => Ok(Some(hex(&value))),
+            Ok(Ok(Answer::Refused(Reason::Generation))) => Ok(None),
+            Ok(Ok(Answer::Trouble(reason))) | Ok(Err(reason)) => Err(reason),
+            Ok(Ok(_)) => Err("it gave an answer of another kind".into()),
+            Err(_) => Err(format!("no check within {} ms", member.deadline.as_millis())),
+        }
     }
 
     fn passes(&self, at: usize, holds: GenerationSet) {

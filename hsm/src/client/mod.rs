@@ -242,6 +242,15 @@ impl Hsm {
         self.derive(id, date, region, service, Some(source)).await
     }
 
+    /// Makes the worker that gave an answer compute the recorded check value of a generation, now: if it cannot, neither is what
+    /// it gave to be relied upon.
+    pub async fn vouch(&self, source: Source, generation: Generation) -> Result<(), Unavailable> {
+        self.0.vouch(source.0, generation).await.map_err(|reason| {
+            self.0.members[source.0].look.notify_one();
+            self.0.unavailable(self.0.of_token(source.0, &reason))
+        })
+    }
+
     /// What this worker gave was contradicted by another: it is checked at once.
     pub fn contradicted(&self, source: Source) {
         let reason = self.0.of_token(source.0, "it derived a signing key that another worker derives otherwise");

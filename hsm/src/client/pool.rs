@@ -80,7 +80,7 @@ impl Pool {
         self.balance.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Asks whoever is best, not `avoided` if there is another. Gives the worker with its answer.
+    /// Asks whoever is best, not `avoided` if another is as good. Gives the worker with its answer.
     pub(super) async fn ask(&self, request: &Request, avoided: Option<usize>) -> Result<(usize, Answer), Unavailable> {
         let mut trouble = "no HSM worker is ready".to_owned();
         let outcome = tokio::time::timeout(self.deadline, async {
@@ -105,24 +105,22 @@ impl Pool {
         self.books().count_request();
         let mut changes = self.changed.subscribe();
         let mut running = FuturesUnordered::new();
-        let mut tried: Vec<usize> = avoided.into_iter().collect();
+        let mut tried = Vec::new();
         let mut asked = 0;
         loop {
             if running.is_empty() {
                 if asked >= ROUNDS * self.members.len() {
                     return Err(trouble.clone());
                 }
-                match self.pick(request, &tried) {
+                match self.pick(request, &tried, avoided) {
                     Some(worker) => {
                         asked += 1;
                         tried.push(worker);
                         running.push(self.attempt(worker, request));
                     }
-                    // Nobody is left: from the beginning, at once if somebody was spared, else when something changes.
+                    // Nobody is left: from the beginning, when something changes.
                     None => {
-                        if avoided.is_none_or(|one| tried != [one]) {
-                            let _ = changes.changed().await;
-                        }
+                        let _ = changes.changed().await;
                         tried.clear();
                         continue;
                     }
@@ -136,7 +134,7 @@ impl Pool {
                     Err(reason) => *trouble = reason,
                 },
                 () = tokio::time::sleep(patience), if running.len() == 1 => {
-                    if let Some(second) = self.hedge(request, &tried) {
+                    if let Some(second) = self.hedge(request, &tried, avoided) {
                         tried.push(second);
                         running.push(self.attempt(second, request));
                     }
@@ -145,14 +143,14 @@ impl Pool {
         }
     }
 
-    fn pick(&self, request: &Request, tried: &[usize]) -> Option<usize> {
-        self.books().pick(generation_of(request), tried, Instant::now())
+    fn pick(&self, request: &Request, tried: &[usize], avoided: Option<usize>) -> Option<usize> {
+        self.books().pick(generation_of(request), tried, avoided, Instant::now())
     }
 
     /// A second worker for a request that takes long, within the budget.
-    fn hedge(&self, request: &Request, tried: &[usize]) -> Option<usize> {
+    fn hedge(&self, request: &Request, tried: &[usize], avoided: Option<usize>) -> Option<usize> {
         let mut books = self.books();
-        let second = books.pick(generation_of(request), tried, Instant::now())?;
+        let second = books.pick(generation_of(request), tried, avoided, Instant::now())?;
         if !books.may_hedge() {
             books.abandoned(second);
             return None;

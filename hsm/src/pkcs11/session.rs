@@ -84,7 +84,7 @@ impl TokenSession {
             open.control = Some(control);
             control.sign(&name, &open.session, message)
         });
-        if answer.is_err() {
+        if answer.as_ref().is_err_and(|error| !matches!(error, TokenError::NoControlKey { .. })) {
             // The operation may still be active on it.
             self.open = None;
         }
@@ -130,5 +130,9 @@ impl MasterKeys for TokenSession {
 pub(super) fn sign(token: &str, session: &Session, key: ObjectHandle, message: &[u8]) -> Result<Secret32, TokenError> {
     let mut output = session.sign(&Mechanism::Sha256Hmac, key, message).map_err(|error| call(token, error))?;
     let length = output.len();
+    // The buffer was made of zeros: a call that says it succeeded and has written nothing.
+    if output.iter().all(|byte| *byte == 0) {
+        return Err(TokenError::Length { token: token.to_owned(), length: 0 });
+    }
     Secret32::take_slice(&mut output).ok_or_else(|| TokenError::Length { token: token.to_owned(), length })
 }

@@ -98,8 +98,12 @@ impl<M: MasterKeys> Keeper<M> {
     }
 
     fn derive_twice(&mut self, generation: Generation, id: AccessKeyId) -> Result<Answer, TokenError> {
-        let secret = self.twice(generation, &secret_message(&id, None))?;
-        Ok(secret.map_or_else(|| differ("a new secret"), |secret| Answer::Issued(id, secret_access_key(&secret))))
+        let Some(secret) = self.twice(generation, &secret_message(&id, None))? else {
+            return Ok(differ("a new secret"));
+        };
+        // A token that is wrong in the same way on both sessions shows it here.
+        self.prove()?;
+        Ok(Answer::Issued(id, secret_access_key(&secret)))
     }
 
     /// An HMAC on both sessions; `None` if they differ.

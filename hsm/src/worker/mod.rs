@@ -175,7 +175,10 @@ fn session_thread(
                 proven = Instant::now();
             }
             let answer = outcome.and_then(|()| keeper.answer(&request)).unwrap_or_else(|error| {
-                tracing::error!(%error, "the token failed");
+                match error {
+                    TokenError::CheckValue { .. } => tracing::error!(%error, "ALARM: the token answers wrongly"),
+                    _ => tracing::error!(%error, "the token failed"),
+                }
                 if error.reaction() == Reaction::NewProcess {
                     // The connection to the token is lost with every handle: only a new process can mend that.
                     let _ = reply(&replies, number, &Answer::Trouble(error.to_string()));

@@ -1,0 +1,11 @@
+//! Several tokens that fail: SoftHSM behind a module that fails on demand (`hsm/shim`), a running `serve`, and an oracle that
+//! compares every answer with software that knows the master.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod matrix;
+mod oracle;
+mod pin;
+mod place;
+mod plant;
+mod replicas;
