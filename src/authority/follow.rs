@@ -15,7 +15,7 @@ use super::heads::{Heads, sign_forever};
 use super::{Authority, Clock, Policy};
 use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
 use crate::feed::Change;
-use crate::registry::{GenerationRow, Registry, RegistryError, Settings};
+use crate::registry::{GenerationRow, Registry, RegistryError, Settings, renamed_user};
 
 /// How often the registry is asked for changes.
 const POLL: Duration = Duration::from_millis(100);
@@ -124,6 +124,7 @@ impl Authority {
 
     async fn apply(&self, changes: &[Change]) -> Result<(), RegistryError> {
         self.denied.apply(changes);
+        changes.iter().filter_map(renamed_user).for_each(|user_id| self.principals.forget(&user_id));
         self.changed();
         if changes.iter().any(|change| change.kind.is_of_generation()) {
             self.take_generations(self.registry()?.generations().await?).await;

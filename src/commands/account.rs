@@ -6,11 +6,11 @@ use rederive::authority::RootKey;
 use rederive::registry::{KeyStatus, Owner, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
-use rederive_hsm::client::Status;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::config_file::ConfigFile;
+use super::issuer::Issuer;
 use super::{Failure, block_on, can_be_recorded, now, output, record};
 
 #[derive(Args)]
@@ -72,14 +72,11 @@ enum Which {
 /// nobody has seen.
 fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Failure> {
     block_on(async {
-        let (authority, supervisor) = site.authority().await?;
+        let issuer = Issuer::start(site).await?;
+        let authority = &issuer.authority;
         check_account(authority.registry()?, account, which).await?;
         can_be_recorded(site)?;
-        match authority.hsm().settled().await {
-            Status::Ready => {}
-            Status::Down(reason) | Status::Latched(reason) => return Err(reason.into()),
-            Status::Starting => return Err("the HSM worker did not start".into()),
-        }
+        issuer.ready().await?;
         let root = match which {
             Which::First => authority.new_account(account, now()).await?,
             Which::Further => authority.new_root_key(account, now()).await?,
@@ -91,9 +88,7 @@ fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Fail
             root.secret.expose()
         ));
         output::text(&text)?;
-        authority.hsm().stop().await;
-        supervisor.await?;
-        Ok(())
+        issuer.stop().await
     })
 }
 

@@ -1,12 +1,20 @@
-//! `rederive key`: what an access key id says.
+//! `rederive key`: what an access key id says, and keys for users.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use rederive_hsm::access_key_id::{AccessKeyId, Fields};
+use rederive::audit::Event;
+use rederive::authority::Issued;
+use rederive::registry::{KeyStatus, Owner};
+use rederive::site::Site;
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields};
 use rederive_hsm::derivation::share;
+use serde_json::json;
 
-use super::{Failure, output};
+use super::config_file::ConfigFile;
+use super::handout::{self, Form};
+use super::issuer::Issuer;
+use super::{Failure, block_on, can_be_recorded, now, output, record};
 
 #[derive(Args)]
 pub struct Key {
@@ -21,21 +29,69 @@ enum KeyCommand {
         /// The 20 characters of the id
         id: String,
     },
+    /// Make a key for a user and print it, this once
+    Create {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The user's account, twelve digits
+        #[arg(long, value_name = "NUMBER")]
+        account: String,
+        /// The user's name
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// In which form it is printed
+        #[arg(long, value_enum, default_value_t = Form::Text)]
+        format: Form,
+    },
 }
 
 impl Key {
     pub fn run(self) -> Result<ExitCode, Failure> {
-        let KeyCommand::Decode { id } = self.command;
-        let Some(parsed) = AccessKeyId::parse(id.as_bytes()) else {
-            return Err(format!(
-                "'{id}' is no access key id of ours: it takes four letters A to Z and 16 characters A to Z or 2 to 7, in one of \
-                 the two layouts of docs/derivation.md"
-            )
-            .into());
-        };
-        output::text(&describe(&parsed))?;
+        match self.command {
+            KeyCommand::Decode { id } => decode(&id)?,
+            KeyCommand::Create { config, account, user, format } => {
+                let account = Account::parse(&account);
+                let account = account.ok_or("--account takes twelve digits")?;
+                create(&config.load()?, account, &user, format)?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn decode(id: &str) -> Result<(), Failure> {
+    let Some(parsed) = AccessKeyId::parse(id.as_bytes()) else {
+        return Err(format!(
+            "'{id}' is no access key id of ours: it takes four letters A to Z and 16 characters A to Z or 2 to 7, in one of \
+             the two layouts of docs/derivation.md"
+        )
+        .into());
+    };
+    Ok(output::text(&describe(&parsed))?)
+}
+
+fn create(site: &Site, account: Account, user: &str, form: Form) -> Result<(), Failure> {
+    block_on(async {
+        let issuer = Issuer::start(site).await?;
+        let registry = issuer.authority.registry()?;
+        let row = registry.user_by_name(account, user).await?;
+        can_be_recorded(site)?;
+        issuer.ready().await?;
+        let owner = Owner { account, user_id: Some(row.user_id) };
+        let Issued { row: key, secret, .. } = issuer.authority.issue_key(&owner, None, now()).await?;
+        let event = Event::command("CreateAccessKey", now())
+            .about(account, None)
+            .with_parameters(json!({ "userName": row.name }))
+            .with_response(
+                json!({ "accessKey": { "accessKeyId": key.id.as_str(), "status": "Active", "userName": row.name } }),
+            );
+        if let Err(failure) = record(site, event).await {
+            registry.set_key_status(&key.id, &owner, KeyStatus::Deleted, now()).await?;
+            return Err(format!("the new key was deleted again, for it could not be recorded: {failure}").into());
+        }
+        output::text(&handout::write(form, &row.name, &key.id, &secret))?;
+        issuer.stop().await
+    })
 }
 
 fn describe(id: &AccessKeyId) -> String {

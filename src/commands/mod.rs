@@ -11,6 +11,8 @@ mod doctor;
 mod explain;
 mod feed;
 mod generation;
+mod handout;
+mod issuer;
 mod key;
 mod log;
 mod output;
@@ -39,7 +41,7 @@ enum Command {
     Dev(dev::Dev),
     /// Run a node: the IAM and STS endpoint, and the verification RPC
     Serve(serve::Serve),
-    /// Look at access key ids
+    /// Look at access key ids, and make keys for users
     Key(key::Key),
     /// Make and list the generations of master keys
     Generation(generation::Generation),

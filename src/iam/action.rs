@@ -34,11 +34,18 @@ pub(super) enum Action {
     ListPolicies,
     GetPolicy,
     GetPolicyVersion,
+    UpdateUser,
+    TagUser,
+    UntagUser,
+    ListUserTags,
+    GetAccountSummary,
+    GenerateCredentialReport,
+    GetCredentialReport,
     GetCallerIdentity,
     GetAccessKeyInfo,
 }
 
-const ACTIONS: [(Service, &str, Action); 21] = [
+const ACTIONS: [(Service, &str, Action); 28] = [
     (Service::Iam, "CreateUser", Action::CreateUser),
     (Service::Iam, "GetUser", Action::GetUser),
     (Service::Iam, "ListUsers", Action::ListUsers),
@@ -58,6 +65,13 @@ const ACTIONS: [(Service, &str, Action); 21] = [
     (Service::Iam, "ListPolicies", Action::ListPolicies),
     (Service::Iam, "GetPolicy", Action::GetPolicy),
     (Service::Iam, "GetPolicyVersion", Action::GetPolicyVersion),
+    (Service::Iam, "UpdateUser", Action::UpdateUser),
+    (Service::Iam, "TagUser", Action::TagUser),
+    (Service::Iam, "UntagUser", Action::UntagUser),
+    (Service::Iam, "ListUserTags", Action::ListUserTags),
+    (Service::Iam, "GetAccountSummary", Action::GetAccountSummary),
+    (Service::Iam, "GenerateCredentialReport", Action::GenerateCredentialReport),
+    (Service::Iam, "GetCredentialReport", Action::GetCredentialReport),
     (Service::Sts, "GetCallerIdentity", Action::GetCallerIdentity),
     (Service::Sts, "GetAccessKeyInfo", Action::GetAccessKeyInfo),
 ];
@@ -119,7 +133,10 @@ impl Action {
             | Self::AttachUserPolicy
             | Self::DetachUserPolicy
             | Self::PutUserPolicy
-            | Self::DeleteUserPolicy => true,
+            | Self::DeleteUserPolicy
+            | Self::UpdateUser
+            | Self::TagUser
+            | Self::UntagUser => true,
             Self::GetUser
             | Self::ListUsers
             | Self::ListAttachedUserPolicies
@@ -128,6 +145,10 @@ impl Action {
             | Self::ListPolicies
             | Self::GetPolicy
             | Self::GetPolicyVersion
+            | Self::ListUserTags
+            | Self::GetAccountSummary
+            | Self::GenerateCredentialReport
+            | Self::GetCredentialReport
             | Self::ListAccessKeys
             | Self::GetAccessKeyLastUsed
             | Self::GetCallerIdentity

@@ -14,7 +14,7 @@ use super::caller::{Caller, SignaturePlace};
 use super::error::ApiError;
 use super::office::KeyOffice;
 use super::parameters::Parameters;
-use super::{access_keys, policies, record, sts, users, xml};
+use super::{access_keys, policies, record, reports, sts, user_changes, users, xml};
 use crate::audit::Audit;
 use crate::registry::{KeyStatus, Owner, Registry};
 
@@ -190,6 +190,13 @@ async fn dispatch<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
         Action::ListPolicies => policies::list_managed(call).await,
         Action::GetPolicy => policies::get_managed(call).await,
         Action::GetPolicyVersion => policies::get_managed_version(call).await,
+        Action::UpdateUser => user_changes::update(call).await,
+        Action::TagUser => user_changes::tag(call).await,
+        Action::UntagUser => user_changes::untag(call).await,
+        Action::ListUserTags => user_changes::list_tags(call).await,
+        Action::GetAccountSummary => reports::summary(call).await,
+        Action::GenerateCredentialReport => reports::generate(call).await,
+        Action::GetCredentialReport => reports::get(call).await,
         Action::GetCallerIdentity => Ok(sts::caller_identity(call)),
         Action::GetAccessKeyInfo => sts::access_key_info(call).await,
     }

@@ -131,6 +131,22 @@ impl<'a> Check<'a> {
         numbered.into_iter().map(|(number, (key, value))| self.tag(number, key, value)).collect()
     }
 
+    /// `TagKeys.member.N`, in the order of their numbers.
+    pub fn tag_keys(&mut self) -> Vec<&'a str> {
+        let mut numbered = BTreeMap::new();
+        for (rest, value) in self.parameters.under("TagKeys.member.") {
+            match tag_number(rest) {
+                Some(number) => _ = numbered.insert(number, value),
+                None => self.violation("tagKeys", rest, "Member must have a number"),
+            }
+            self.check("tagKeys", value, &TAG_KEY);
+        }
+        if numbered.is_empty() {
+            self.missing("tagKeys");
+        }
+        numbered.into_values().collect()
+    }
+
     fn tag(&mut self, number: u32, key: Option<&str>, value: Option<&str>) -> Tag {
         let mut part = |part: &str, text: Option<&str>, shape: &Shape| {
             let name = format!("tags.{number}.member.{part}");

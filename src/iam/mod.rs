@@ -16,7 +16,9 @@ mod office;
 mod parameters;
 mod policies;
 mod record;
+mod reports;
 mod sts;
+mod user_changes;
 mod users;
 mod xml;
 

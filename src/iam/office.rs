@@ -26,6 +26,12 @@ pub trait KeyOffice: Send + Sync {
         by: AccessKeyId,
         now: i64,
     ) -> impl Future<Output = Result<(), RegistryError>> + Send;
+
+    /// Takes in what was changed in the registry, so that the next request meets it.
+    fn catch_up(&self) -> impl Future<Output = Result<(), RegistryError>> + Send;
+
+    /// Keys that a user may have.
+    fn keys_per_user(&self) -> u32;
 }
 
 impl KeyOffice for Authority {
@@ -42,5 +48,13 @@ impl KeyOffice for Authority {
         now: i64,
     ) -> Result<(), RegistryError> {
         self.set_key_status(id, owner, status, by, now).await
+    }
+
+    async fn catch_up(&self) -> Result<(), RegistryError> {
+        Authority::catch_up(self).await
+    }
+
+    fn keys_per_user(&self) -> u32 {
+        self.policy().keys_per_user
     }
 }

@@ -15,7 +15,7 @@ use crate::policy::{MANAGED, Managed, Policy};
 use crate::registry::{PolicyLimits, RegistryError, UserRow};
 
 /// AWS's own limits.
-const LIMITS: PolicyLimits = PolicyLimits { attached: 10, inline_size: 2048 };
+pub(super) const LIMITS: PolicyLimits = PolicyLimits { attached: 10, inline_size: 2048 };
 /// The version of a managed policy; each has one.
 const VERSION: &str = "v1";
 /// When managed policies came to be: they are as old as the program.

@@ -58,7 +58,7 @@ fn refuse_boundary<O>(call: &Call<'_, O>) -> Result<(), ApiError> {
     }
 }
 
-fn refuse_twins(tags: &[Tag]) -> Result<(), ApiError> {
+pub(super) fn refuse_twins(tags: &[Tag]) -> Result<(), ApiError> {
     let mut keys: Vec<_> = tags.iter().map(|tag| tag.key.to_lowercase()).collect();
     keys.sort_unstable();
     let twins = keys.windows(2).any(|pair| pair[0] == pair[1]);
@@ -155,7 +155,7 @@ struct UserElement<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct TagElement<'a> {
+pub(super) struct TagElement<'a> {
     key: &'a str,
     value: &'a str,
 }
@@ -166,6 +166,12 @@ struct RootElement {
     user_id: String,
     arn: String,
     create_date: String,
+}
+
+impl<'a> TagElement<'a> {
+    pub fn of(Tag { key, value }: &'a Tag) -> Self {
+        Self { key, value }
+    }
 }
 
 impl<'a> UserElement<'a> {
@@ -181,7 +187,7 @@ impl<'a> UserElement<'a> {
     }
 
     fn with_tags(row: &'a UserRow) -> Self {
-        let tags = row.tags.iter().map(|Tag { key, value }| TagElement { key, value }).collect();
+        let tags = row.tags.iter().map(TagElement::of).collect();
         Self { tags: (!row.tags.is_empty()).then_some(tags), ..Self::without_tags(row) }
     }
 }

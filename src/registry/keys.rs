@@ -162,6 +162,16 @@ impl Registry {
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 
+    /// Every key of an account that is not deleted, the oldest of an owner first.
+    pub async fn keys_of_account(&self, account: Account) -> Result<Vec<KeyRow>> {
+        let rows =
+            query(&format!("{SELECT} WHERE k.account = $1 AND k.status <> 'deleted' ORDER BY k.created_at, k.id"))
+                .bind(as_int(account))
+                .fetch_all(&mut self.readers.acquire().await?)
+                .await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Changes the status of an owner's key, returns the number of the change, or `None` if it has that status already, or is
     /// active now and stays denied.
     ///

@@ -50,7 +50,7 @@ pub use location::{BadUrl, Database, Location};
 pub use policies::{PolicyLimits, UserPolicies};
 pub use settings::Settings;
 pub use user_id::UserId;
-pub use users::{NewUser, Tag, UserRow, user_arn};
+pub use users::{NewUser, Tag, UserRow, renamed_user, user_arn};
 
 use connection::{Connection, Pool};
 use query::{Row, query};

@@ -8,7 +8,7 @@ use super::cells::Cells;
 use super::changes;
 use super::policies;
 use super::transaction::transact;
-use super::{ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, query};
+use super::{Change, ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, query};
 
 /// A user to create.
 #[derive(Clone, Debug)]
@@ -59,6 +59,15 @@ impl UserRow {
     }
 }
 
+/// What the entry of a user that has another name or path bears as its detail.
+const RENAMED: &str = "renamed";
+
+/// The user that an entry of the feed says has another name or path.
+pub fn renamed_user(change: &Change) -> Option<UserId> {
+    let is_renamed = change.kind == ChangeKind::UserCreated && change.detail == RENAMED;
+    is_renamed.then(|| UserId::parse(&change.subject)).flatten()
+}
+
 const SELECT: &str = "SELECT user_id, account, name, path, tags, created_at FROM users";
 
 impl Registry {
@@ -103,6 +112,29 @@ impl Registry {
         Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
     }
 
+    /// How many users an account has.
+    pub async fn count_users(&self, account: Account) -> Result<i64> {
+        let count = query("SELECT count(*) FROM users WHERE account = $1 AND deleted_at IS NULL").bind(as_int(account));
+        Ok(count.fetch_one(&mut self.readers.acquire().await?).await?.try_get(0)?)
+    }
+
+    /// Gives a user another name, path, or both.
+    pub async fn rename_user(
+        &self,
+        account: Account,
+        user_id: &UserId,
+        name: Option<&str>,
+        path: Option<&str>,
+        at: i64,
+    ) -> Result<()> {
+        transact!(self, |transaction| rename(transaction, account, user_id, name, path, at))
+    }
+
+    /// Gives a user other tags than a row of it has; says no if it has others by now.
+    pub async fn replace_tags(&self, row: &UserRow, tags: &[Tag]) -> Result<bool> {
+        transact!(self, |transaction| replace_tags(transaction, row, tags))
+    }
+
     /// Deletes a user; refuses while it has keys, active or not.
     pub async fn delete_user(&self, account: Account, user_id: &UserId, at: i64) -> Result<()> {
         transact!(self, |transaction| delete(transaction, account, user_id, at))
@@ -140,6 +172,45 @@ async fn delete(transaction: &mut Connection, account: Account, user_id: &UserId
         return Err(RegistryError::HasPolicies(user_id.clone()));
     }
     changes::append(transaction, at, ChangeKind::UserDeleted, user_id).await.map(|_| ())
+}
+
+async fn rename(
+    transaction: &mut Connection,
+    account: Account,
+    user_id: &UserId,
+    name: Option<&str>,
+    path: Option<&str>,
+    at: i64,
+) -> Result<()> {
+    let row = by_id(transaction, account, user_id).await?;
+    let row = row.ok_or_else(|| RegistryError::NoSuchUser { account, user: user_id.to_string() })?;
+    let (name, path) = (name.unwrap_or(&row.name), path.unwrap_or(&row.path));
+    if by_name(transaction, account, name).await?.is_some_and(|other| other.user_id != *user_id) {
+        return Err(RegistryError::UserExists { account, name: name.into() });
+    }
+    query("UPDATE users SET name = $1, path = $2 WHERE user_id = $3")
+        .bind(name)
+        .bind(path)
+        .bind(user_id.as_str())
+        .execute(&mut *transaction)
+        .await?;
+    // Told in an entry that everybody knows: who follows the feed must stop at a kind that it does not know, and to a verifier a
+    // name is nothing.
+    changes::append_with(transaction, at, ChangeKind::UserCreated, user_id, RENAMED.into()).await.map(|_| ())
+}
+
+async fn replace_tags(transaction: &mut Connection, row: &UserRow, tags: &[Tag]) -> Result<bool> {
+    let now = by_id(transaction, row.account, &row.user_id).await?;
+    let now = now.ok_or_else(|| RegistryError::NoSuchUser { account: row.account, user: row.name.clone() })?;
+    if now.tags != row.tags {
+        return Ok(false);
+    }
+    query("UPDATE users SET tags = $1 WHERE user_id = $2")
+        .bind(serde_json::to_string(tags).expect("pairs of strings are JSON"))
+        .bind(row.user_id.as_str())
+        .execute(transaction)
+        .await?;
+    Ok(true)
 }
 
 async fn insert(transaction: &mut Connection, new: &NewUser) -> Result<()> {

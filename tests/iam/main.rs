@@ -70,6 +70,14 @@ impl KeyOffice for Office {
     ) -> Result<(), RegistryError> {
         self.registry.on_behalf_of(by).set_key_status(id, owner, status, now).await.map(|_| ())
     }
+
+    async fn catch_up(&self) -> Result<(), RegistryError> {
+        Ok(())
+    }
+
+    fn keys_per_user(&self) -> u32 {
+        2
+    }
 }
 
 impl Place {
@@ -117,7 +125,7 @@ impl Place {
     /// Has a caller send parameters: as a query with GET, as a form with POST. The version is added.
     async fn send(&self, caller: &Caller, form: &str, method: Method) -> Answer {
         let service =
-            if form.contains("Action=GetC") || form.contains("KeyInfo") { Service::Sts } else { Service::Iam };
+            if form.contains("Action=GetCaller") || form.contains("KeyInfo") { Service::Sts } else { Service::Iam };
         let form = format!("{form}&Version={}", service.version());
         let (query, body) = if method == Method::GET { (Some(form.as_str()), "") } else { (None, form.as_str()) };
         match Parameters::parse(&method, query, body.as_bytes()) {

@@ -218,3 +218,58 @@ fn policies_by_the_cli() {
         "arn:aws:iam::aws:policy/IAMSelfManageAccessKeys"
     );
 }
+
+/// Users over the stock CLI: a new name is the key's in the next request, tags, summary, report; and keys that an operator makes.
+#[test]
+fn users_by_the_cli() {
+    let dev = Dev::start();
+    let (root, alice) = (&dev.ready.root, dev.user("alice"));
+    let arn = || dev.verify(&sign::s3_get(&alice, "local", "h", "/b/k").call()).1["principal"]["arn"].clone();
+    assert_eq!(arn(), "arn:aws:iam::123456789012:user/alice");
+    dev.aws_json(root, "iam update-user --user-name alice --new-user-name alina --new-path /ops/");
+    assert_eq!(arn(), "arn:aws:iam::123456789012:user/ops/alina");
+    assert_eq!(dev.aws_json(&alice, "sts get-caller-identity")["Arn"], "arn:aws:iam::123456789012:user/ops/alina");
+    dev.aws_json(root, "iam tag-user --user-name alina --tags Key=team,Value=red");
+    assert_eq!(dev.aws_json(root, "iam list-user-tags --user-name alina")["Tags"][0]["Value"], "red");
+    dev.aws_json(root, "iam untag-user --user-name alina --tag-keys team");
+    assert_eq!(dev.aws_json(root, "iam get-account-summary")["SummaryMap"]["Users"], 1);
+    assert_eq!(dev.aws_json(root, "iam generate-credential-report")["State"], "COMPLETE");
+    assert_eq!(dev.aws_json(root, "iam get-credential-report")["ReportFormat"], "text/csv");
+
+    let config = dev.state.join("rederive.toml");
+    let create = |format: &str| {
+        let account = ["--account", &dev.ready.account, "--user", "alina", "--format", format];
+        let (done, printed) =
+            rederive(&[&["key", "create"][..], &account, &["--config", config.to_str().expect("a path")]].concat());
+        assert!(done, "{printed}");
+        printed
+    };
+    let value = |text: &str, before: &str| {
+        let rest = text.split_once(before).unwrap_or_else(|| panic!("no {before} in {text}")).1;
+        rest.split(['\n', ',', '"']).next().expect("a value").to_owned()
+    };
+    let made = |printed: &str, id: &str, secret: &str| {
+        let pair = common::Pair { access_key_id: value(printed, id), secret_access_key: value(printed, secret) };
+        assert_eq!(dev.aws_json(&pair, "sts get-caller-identity")["Account"], dev.ready.account, "it works at once");
+        let delete = format!("iam delete-access-key --user-name alina --access-key-id {}", pair.access_key_id);
+        dev.aws_json(root, &delete);
+        pair
+    };
+    let env = create("env");
+    let pair = made(&env, "export AWS_ACCESS_KEY_ID=", "export AWS_SECRET_ACCESS_KEY=");
+    assert_eq!(event(&dev, "DeleteAccessKey")["requestParameters"]["accessKeyId"], pair.access_key_id);
+    let by_operator =
+        |event: &&Value| event["eventType"] == "OperatorCommand" && event["eventName"] == "CreateAccessKey";
+    assert_eq!(events(&dev).iter().filter(by_operator).count(), 1);
+    made(&create("profile"), "[alina]\naws_access_key_id = ", "\naws_secret_access_key = ");
+    made(
+        &create("kubernetes"),
+        "name: aws-key-alina\ntype: Opaque\nstringData:\n  AWS_ACCESS_KEY_ID: \"",
+        "  AWS_SECRET_ACCESS_KEY: \"",
+    );
+    let csv = create("csv");
+    let (id, secret) =
+        csv.lines().nth(1).and_then(|line| line.strip_prefix("\"alina\",")?.split_once(',')).expect("two cells");
+    assert!(csv.starts_with("User Name,Access key ID,Secret access key\n") && secret.len() == 40, "{csv}");
+    assert!(!audit_log(&dev).contains(secret) && audit_log(&dev).contains(id));
+}

@@ -132,6 +132,83 @@ const SCENES: &[(&str, &[Call])] = &[
         ],
     ),
     (
+        "tags: put, put anew without regard to case, listed in pages, taken away",
+        &[
+            (
+                'r',
+                "Action=TagUser&UserName=alice&Tags.member.1.Key=Team&Tags.member.1.Value=red&Tags.member.2.Key=b&Tags.member.2.Value=2",
+                200,
+                "",
+            ),
+            ('r', "Action=TagUser&UserName=alice&Tags.member.1.Key=TEAM&Tags.member.1.Value=blue", 200, ""),
+            (
+                'r',
+                "Action=ListUserTags&UserName=alice",
+                200,
+                "<Tags><member><Key>TEAM</Key><Value>blue</Value></member><member><Key>b</Key><Value>2</Value></member></Tags>",
+            ),
+            (
+                'r',
+                "Action=ListUserTags&UserName=alice&MaxItems=1",
+                200,
+                "<IsTruncated>true</IsTruncated><Marker>VEVBTQ</Marker>",
+            ),
+            ('r', "Action=ListUserTags&UserName=alice&Marker=VEVBTQ", 200, "<Tags><member><Key>b</Key>"),
+            ('r', "Action=GetUser&UserName=alice", 200, "<Value>blue</Value>"),
+            ('r', "Action=UntagUser&UserName=alice&TagKeys.member.1=team&TagKeys.member.2=absent", 200, ""),
+            (
+                'r',
+                "Action=ListUserTags&UserName=alice",
+                200,
+                "<Tags><member><Key>b</Key><Value>2</Value></member></Tags>",
+            ),
+            ('r', "Action=UntagUser&UserName=alice", 400, "null at 'tagKeys'"),
+            ('r', "Action=UntagUser&UserName=alice&TagKeys.member.x=a", 400, "'tagKeys'"),
+            (
+                'r',
+                "Action=TagUser&UserName=alice&Tags.member.1.Key=a&Tags.member.1.Value=&Tags.member.2.Key=A&Tags.member.2.Value=",
+                400,
+                "Duplicate tag keys",
+            ),
+            ('r', "Action=TagUser&UserName=nobody&Tags.member.1.Key=a&Tags.member.1.Value=", 404, "nobody"),
+            ('a', "Action=TagUser&UserName=alice&Tags.member.1.Key=a&Tags.member.1.Value=", 403, "iam:TagUser"),
+        ],
+    ),
+    (
+        "a new name, a new path; who may rename must be allowed both before and after",
+        &[
+            ('r', "Action=UpdateUser&UserName=alice&NewUserName=BOB", 409, "User with name BOB already exists."),
+            ('r', "Action=UpdateUser&UserName=alice&NewUserName=Alice", 200, ""),
+            ('r', "Action=UpdateUser&UserName=alice&NewUserName=alina&NewPath=/ops/", 200, ""),
+            ('r', "Action=GetUser&UserName=alina", 200, "arn:aws:iam::123456789012:user/ops/alina"),
+            ('r', "Action=GetUser&UserName=alice", 404, "alice"),
+            ('r', "Action=ListAccessKeys&UserName=alina", 200, "{2}"),
+            ('r', "Action=UpdateUser&UserName=alice&NewPath=/x/", 404, "alice"),
+            ('r', "Action=UpdateUser&UserName=alina&NewPath=x", 400, "'newPath'"),
+            (
+                'r',
+                r#"Action=PutUserPolicy&UserName=bob&PolicyName=p&PolicyDocument={"Statement":{"Effect":"Allow","Action":"iam:UpdateUser","Resource":"arn:aws:iam::123456789012:user/ops/*"}}"#,
+                200,
+                "",
+            ),
+            ('b', "Action=UpdateUser&UserName=alina&NewUserName=anna", 200, ""),
+            ('b', "Action=UpdateUser&UserName=anna&NewPath=/eng/", 403, "user/eng/anna"),
+            ('b', "Action=UpdateUser&UserName=bob&NewPath=/ops/", 403, "user/bob"),
+            ('b', "Action=UpdateUser&UserName=nobody&NewPath=/ops/", 403, "user/nobody"),
+        ],
+    ),
+    (
+        "reports on the account",
+        &[
+            ('r', "Action=GetAccountSummary", 200, "<entry><key>Users</key><value>2</value></entry>"),
+            ('r', "Action=GetAccountSummary", 200, "<entry><key>AccessKeysPerUserQuota</key><value>2</value></entry>"),
+            ('r', "Action=GenerateCredentialReport", 200, "<State>COMPLETE</State>"),
+            ('r', "Action=GetCredentialReport", 200, "<ReportFormat>text/csv</ReportFormat>"),
+            ('a', "Action=GetAccountSummary", 403, "iam:GetAccountSummary on resource: *"),
+            ('a', "Action=GetCredentialReport", 403, "iam:GetCredentialReport"),
+        ],
+    ),
+    (
         "a deny takes away what a managed policy gives",
         &[
             ('a', "Action=ListAccessKeys", 200, "{2}"),
@@ -226,4 +303,45 @@ async fn what_cannot_be_read_allows_nothing() {
     place.registry.detach_policy(account, &bob_id, "arn:aws:iam::aws:policy/Later").await.expect("detached");
     place.registry.put_policy(account, &bob_id, "p", "{\"Later\": 1}", limits).await.expect("stored");
     assert_eq!(place.post(&bob(), "Action=ListUsers").await.status, 503);
+}
+
+/// The columns are those of AWS's report, and a name that would break a line is quoted.
+#[tokio::test]
+async fn the_credential_report() {
+    use base64::Engine as _;
+    let place = Place::new().await;
+    assert_eq!(place.post(&root(), "Action=CreateUser&UserName=d,e&Path=/a%22/").await.status, 200);
+    let off = format!("Action=UpdateAccessKey&UserName=bob&Status=Inactive&AccessKeyId={}", super::id(3));
+    assert_eq!(place.post(&root(), &off).await.status, 200);
+    let answer = place.post(&root(), "Action=GetCredentialReport").await;
+    let content = element(&answer, "Content").expect("content");
+    let report = base64::engine::general_purpose::STANDARD.decode(content).expect("base64");
+    let report = String::from_utf8(report).expect("text");
+    let lines: Vec<_> = report.lines().collect();
+    let none = "false,N/A,N/A,N/A,N/A";
+    let end = "false,N/A,false,N/A";
+    assert!(
+        lines[0].starts_with("user,arn,user_creation_time,password_enabled,") && lines[0].matches(',').count() == 21
+    );
+    assert_eq!(
+        lines[1..],
+        [
+            format!(
+                "<root_account>,arn:aws:iam::123456789012:root,2026-11-21T11:43:20Z,false,N/A,N/A,N/A,false,\
+                 true,2026-11-21T11:53:20Z,N/A,N/A,N/A,{none},{end}"
+            ),
+            format!(
+                "alice,arn:aws:iam::123456789012:user/eng/alice,2026-11-21T11:51:40Z,false,N/A,N/A,N/A,false,\
+                 true,2026-11-21T11:53:20Z,N/A,N/A,N/A,{none},{end}"
+            ),
+            format!(
+                "bob,arn:aws:iam::123456789012:user/bob,2026-11-21T11:51:40Z,false,N/A,N/A,N/A,false,\
+                 false,2026-11-21T11:53:20Z,N/A,N/A,N/A,{none},{end}"
+            ),
+            format!(
+                "\"d,e\",\"arn:aws:iam::123456789012:user/a\"\"/d,e\",2026-11-21T12:00:00Z,false,N/A,N/A,N/A,false,\
+                 {none},{none},{end}"
+            ),
+        ]
+    );
 }

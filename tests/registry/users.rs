@@ -1,6 +1,6 @@
 //! Users.
 
-use rederive::registry::{ChangeKind, KeyStatus, NewUser, RegistryError, Tag, UserId};
+use rederive::registry::{ChangeKind, KeyStatus, NewUser, RegistryError, Tag, UserId, renamed_user};
 use rederive_hsm::access_key_id::Account;
 
 use super::{account, id, new_key, new_user, place};
@@ -92,4 +92,37 @@ fn user_ids_have_one_shape() {
         assert_eq!(UserId::parse(wrong), None, "{wrong}");
     }
     assert!(UserId::parse("AIDAAAAAAAAAAAAAAAAAA").is_some());
+}
+
+#[tokio::test]
+async fn a_user_gets_another_name() {
+    let place = place().await;
+    let registry = &place.registry;
+    let alice = registry.create_user(&new_user("alice", "/a/")).await.expect("made");
+    registry.create_user(&new_user("bob", "/")).await.expect("made");
+    let taken = registry.rename_user(account(), &alice.user_id, Some("BOB"), None, 9).await;
+    assert!(matches!(taken, Err(RegistryError::UserExists { .. })), "{taken:?}");
+    let before = registry.last_change().await.expect("counts");
+    registry.rename_user(account(), &alice.user_id, Some("ALICE"), Some("/b/"), 9).await.expect("renamed");
+    let row = registry.user_by_name(account(), "alice").await.expect("found");
+    assert_eq!(
+        (row.user_id.clone(), row.arn()),
+        (alice.user_id.clone(), "arn:aws:iam::123456789012:user/b/ALICE".into())
+    );
+    let told = registry.changes_since(before, 9).await.expect("lists");
+    assert_eq!(told.iter().map(renamed_user).collect::<Vec<_>>(), [Some(alice.user_id.clone())]);
+    let made = registry.changes_since(0, 99).await.expect("lists");
+    assert!(made[..made.len() - 1].iter().all(|change| renamed_user(change).is_none()), "nothing else says so");
+
+    let tag = |key: &str| Tag { key: key.into(), value: "x".into() };
+    assert!(registry.replace_tags(&row, &[tag("a")]).await.expect("written"));
+    assert!(!registry.replace_tags(&row, &[tag("b")]).await.expect("looked"), "somebody was there before");
+    assert_eq!(registry.user_by_name(account(), "alice").await.expect("found").tags, [tag("a")]);
+    assert_eq!(registry.count_users(account()).await.expect("counts"), 2);
+    let owner = rederive::registry::Owner { account: account(), user_id: Some(alice.user_id) };
+    registry.insert_key(&new_key(id(1), &owner)).await.expect("made");
+    registry.insert_key(&new_key(id(2), &owner)).await.expect("made");
+    registry.set_key_status(&id(1), &owner, KeyStatus::Deleted, 30).await.expect("deleted");
+    let keys = registry.keys_of_account(account()).await.expect("lists");
+    assert_eq!(keys.iter().map(|key| (key.id, key.arn())).collect::<Vec<_>>(), [(id(2), row.arn())]);
 }
