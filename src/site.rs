@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::{Audit, AuditError};
 use crate::authority::{Authority, Policy, known_generations};
 use crate::config::{AuditSink, Config, Role, Token};
-use crate::follower::Follower;
+use crate::follower::{self, Follower};
 use crate::registry::{Location, Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
 use rederive_hsm::client::{Launch, admin};
@@ -75,6 +75,7 @@ impl Site {
         std::fs::create_dir_all(&self.config.state_dir)
             .map_err(|error| format!("cannot make state_dir {}: {error}", self.config.state_dir.display()))?;
         let registry = Registry::create_or_open(&self.registry()?).await?;
+        follower::check(&registry, &self.config.state_dir.join(follower::WITNESS)).await?;
         let settings = registry.settle(&self.wanted_settings()?).await?;
         Ok((registry, settings))
     }
@@ -181,7 +182,9 @@ impl Site {
     pub async fn authority(&self) -> Result<(Arc<Authority>, JoinHandle<()>), Failure> {
         let (registry, settings) = self.open_registry().await?;
         let launches = self.launches(&registry, &settings).await?;
-        Ok(Authority::start(registry, settings, self.policy(), launches).await?)
+        let started = Authority::start(registry, settings, self.policy(), launches).await?;
+        tokio::spawn(follower::keep(started.0.clone(), self.config.state_dir.join(follower::WITNESS)));
+        Ok(started)
     }
 
     /// The authority of a verifier, which follows the deny feed for as long as the runtime lives.

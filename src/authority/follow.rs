@@ -14,7 +14,7 @@ use super::generations::Generations;
 use super::heads::{Heads, sign_forever};
 use super::{Authority, Clock, Policy};
 use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
-use crate::feed::Change;
+use crate::feed::{Chain, Change};
 use crate::registry::{GenerationRow, Registry, RegistryError, Settings, renamed_user};
 
 /// How often the registry is asked for changes.
@@ -26,7 +26,7 @@ const PAGE: u32 = 1000;
 
 /// Up to which change the memory follows.
 pub struct Followed {
-    seq: i64,
+    chain: Chain,
 }
 
 /// What a worker of this node is to know of the generations in the registry.
@@ -76,7 +76,7 @@ impl Authority {
             uses: Uses::default(),
             first_seen: FirstSeen::default(),
             heads: Heads::default(),
-            followed: tokio::sync::Mutex::new(Followed { seq: 0 }),
+            followed: tokio::sync::Mutex::new(Followed { chain: Chain { number: 0, hash: [0; 32] } }),
             draining: watch::Sender::new(false),
             registry,
             policy,
@@ -89,13 +89,13 @@ impl Authority {
         let mut followed = self.followed.lock().await;
         // Taken before reading: changes made meanwhile are not promised.
         let now = self.clock.now().ok();
-        let before = followed.seq;
+        let before = followed.chain;
         loop {
-            let changes = self.registry()?.changes_since(followed.seq, PAGE).await?;
+            let (changes, chain) = self.registry()?.changes_after(&followed.chain, PAGE).await?;
             if !changes.is_empty() {
                 self.apply(&changes).await?;
             }
-            followed.seq = changes.last().map_or(followed.seq, |change| change.seq);
+            followed.chain = chain;
             if (changes.len() as u32) < PAGE {
                 break;
             }
@@ -103,7 +103,7 @@ impl Authority {
         if let Some(now) = now {
             self.denied.is_current_at(now);
         }
-        if followed.seq != before {
+        if followed.chain != before {
             self.wake_signer();
         }
         Ok(())
@@ -118,7 +118,10 @@ impl Authority {
         }
         self.denied.load(&list.ids, list.accounts, now);
         self.changed();
-        followed.seq = list.as_of;
+        // Every entry has its hash then.
+        let registry = self.registry()?;
+        registry.feed_head().await?;
+        followed.chain = registry.hash_of_change(list.as_of).await?.ok_or(RegistryError::None)?;
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod issuer;
 mod key;
 mod log;
 mod output;
+mod restored;
 mod serve;
 mod token;
 mod worker;
@@ -63,6 +64,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Write a consistent copy of the registry while it is in use
     Backup(backup::Backup),
+    /// Say that the registry is a restored copy, and go on from it
+    Restored(restored::Restored),
     /// The process that loads the PKCS#11 module; started by the others
     #[command(hide = true)]
     HsmWorker(worker::Worker),
@@ -83,6 +86,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Token(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Explain(command) => command.run(),
         Command::Doctor(command) => command.run(),
+        Command::Restored(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::HsmWorker(command) => command.run(),
     };

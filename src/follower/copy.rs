@@ -19,6 +19,8 @@ const LOG_MAGIC: &[u8; 16] = b"rederive feed 1\n";
 const HEAD_MAGIC: &[u8; 16] = b"rederive head 1\n";
 /// Bytes of a head: magic, epoch, number, hash, time, public key, signature.
 const HEAD_LEN: usize = 16 + 16 + 8 + 32 + 8 + 32 + 64;
+/// Where the public key stands in it.
+const KEY_AT: usize = 16 + 16 + 8 + 32 + 8;
 /// No entry is longer.
 const MAX_ENTRY: usize = 22 + 3 * 65_535;
 /// Entries that are handed over at a time.
@@ -112,6 +114,21 @@ impl FeedCopy {
     /// The epoch and how far the copy goes; `None` before the first head.
     pub fn position(&self) -> Option<(Epoch, Chain)> {
         self.state.as_ref().map(|state| (state.epoch, state.chain))
+    }
+
+    /// The head in a directory, signed by whatever key it names: for an issuer, which wrote it itself. Takes no lock.
+    pub fn head_in(directory: &Path) -> Result<Option<SignedHead>, CopyError> {
+        let path = directory.join(HEAD);
+        let edited = |why: String| CopyError::Edited { directory: directory.to_owned(), why };
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CopyError::Io { path, source }),
+        };
+        let key = bytes.get(KEY_AT..KEY_AT + 32).and_then(|key| key.try_into().ok());
+        let head =
+            key.and_then(|key| read_head(&bytes, &[key])).ok_or_else(|| edited("the head does not read".into()))?;
+        head.map(Some).map_err(|error| edited(error.to_string()))
     }
 
     fn read_head(&self, pinned: &[PublicKey]) -> Result<Option<SignedHead>, CopyError> {

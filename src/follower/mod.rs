@@ -3,6 +3,7 @@
 
 mod client;
 mod copy;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use crate::rpc::{MAX_REPORTED, v1};
 use crate::site::Failure;
 use client::{Connection, Remote, signed_head};
 pub use copy::{CopyError, FeedCopy};
+pub use witness::{NotTheSame, all_seen, check, keep};
+
+/// Where an issuer keeps its copy of its own feed, in `state_dir`.
+pub const WITNESS: &str = "feed";
 
 /// Before another issuer is tried.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -16,6 +16,27 @@ impl Registry {
         since(&mut self.readers.acquire().await?, seq, limit).await
     }
 
+    /// At most `limit` entries after what is known, in order, and how far they go. Trouble if the registry has something else
+    /// there: it was set back to an older state, or is another one.
+    pub async fn changes_after(&self, known: &Chain, limit: u32) -> Result<(Vec<Change>, Chain)> {
+        let connection = &mut self.readers.acquire().await?;
+        let rows =
+            query("SELECT seq, at, kind, subject, detail, hash FROM changes WHERE seq >= $1 ORDER BY seq LIMIT $2")
+                .bind(known.number)
+                .bind(i64::from(limit) + 1)
+                .fetch_all(connection)
+                .await?;
+        let new = match (known.number, rows.split_first()) {
+            (0, _) if Chain::begin(&head(connection).await?.0) == *known => &rows[..],
+            (1.., Some((first, new))) if is_known(first, known)? => new,
+            _ => return Err(set_back(known)),
+        };
+        let changes = new.iter().map(read).collect::<Result<Vec<_>>>()?;
+        let chain = changes.iter().try_fold(*known, |chain, change| chained(&chain, change))?;
+        self.has_seen(chain);
+        Ok((changes, chain))
+    }
+
     /// The number of the newest entry, 0 if there is none.
     pub async fn last_change(&self) -> Result<i64> {
         last(&mut self.readers.acquire().await?).await
@@ -33,14 +54,45 @@ impl Registry {
 
     /// The hash of an entry; that of number 0 is where the epoch begins. `None` if there is no such entry, or not yet.
     pub async fn hash_of_change(&self, seq: i64) -> Result<Option<Chain>> {
-        let connection = &mut self.readers.acquire().await?;
-        if seq == 0 {
-            return Ok(Some(Chain::begin(&head(connection).await?.0)));
-        }
-        let row = query("SELECT seq, hash FROM changes WHERE seq = $1 AND hash IS NOT NULL").bind(seq);
-        let row = row.fetch_optional(connection).await?;
-        row.map(|row| Ok(Chain { number: seq, hash: Cells::of(&row, "changes", "seq").hash("hash")? })).transpose()
+        hash_of(&mut self.readers.acquire().await?, seq).await
     }
+}
+
+/// The hash of an entry, as the connection sees it.
+pub(super) async fn hash_of(connection: &mut Connection, seq: i64) -> Result<Option<Chain>> {
+    if seq == 0 {
+        return Ok(Some(Chain::begin(&head(connection).await?.0)));
+    }
+    let row = query("SELECT seq, hash FROM changes WHERE seq = $1 AND hash IS NOT NULL").bind(seq);
+    let row = row.fetch_optional(connection).await?;
+    row.map(|row| Ok(Chain { number: seq, hash: Cells::of(&row, "changes", "seq").hash("hash")? })).transpose()
+}
+
+/// Refuses a registry that is not the one that was followed so far.
+pub(super) async fn check_seen(transaction: &mut Connection, seen: Option<Chain>) -> Result<()> {
+    let Some(seen) = seen.filter(|seen| seen.number > 0) else { return Ok(()) };
+    let row =
+        query("SELECT seq, hash FROM changes WHERE seq = $1").bind(seen.number).fetch_optional(transaction).await?;
+    match row {
+        Some(row) if is_known(&row, &seen)? => Ok(()),
+        _ => Err(set_back(&seen)),
+    }
+}
+
+/// Whether a row is the entry that is known. One without a hash was just appended by an older version.
+fn is_known(row: &Row, known: &Chain) -> Result<bool> {
+    let hash: Option<Vec<u8>> = row.try_get("hash")?;
+    let cells = Cells::of(row, "changes", "seq");
+    Ok(cells.int("seq")? == known.number && hash.is_none_or(|hash| hash == known.hash))
+}
+
+fn set_back(known: &Chain) -> RegistryError {
+    let text = format!(
+        "ALARM: entry {} of the deny feed is not the one that this node has seen: an old copy of the registry was restored, or a \
+         database that lacks the last changes has taken over. Nothing is issued, and soon nothing decided",
+        known.number
+    );
+    Trouble::new(TroubleKind::SetBack, text).into()
 }
 
 /// Begins the feed, once in the life of a registry. What exists already is told anew where the entries of older versions do not
@@ -50,14 +102,31 @@ pub(super) async fn begin(transaction: &mut Connection) -> Result<()> {
     if has_begun {
         return Ok(());
     }
-    let mut epoch = Epoch::default();
-    getrandom::fill(&mut epoch).map_err(|error| Trouble::new(TroubleKind::Io, error.to_string()))?;
+    let epoch = random_epoch()?;
     query("INSERT INTO feed_head (one, epoch, number, hash) VALUES (1, $1, 0, $2)")
         .bind(epoch.as_slice())
         .bind(Chain::begin(&epoch).hash.as_slice())
         .execute(&mut *transaction)
         .await?;
     generations::announce_all(transaction).await
+}
+
+/// Begins a new epoch with the entries that there are.
+pub(super) async fn begin_epoch(transaction: &mut Connection) -> Result<()> {
+    let epoch = random_epoch()?;
+    query("UPDATE changes SET hash = NULL").execute(transaction).await?;
+    query("UPDATE feed_head SET epoch = $1, number = 0, hash = $2")
+        .bind(epoch.as_slice())
+        .bind(Chain::begin(&epoch).hash.as_slice())
+        .execute(transaction)
+        .await?;
+    fill_in(transaction).await.map(|_| ())
+}
+
+fn random_epoch() -> Result<Epoch> {
+    let mut epoch = Epoch::default();
+    getrandom::fill(&mut epoch).map_err(|error| Trouble::new(TroubleKind::Io, error.to_string()))?;
+    Ok(epoch)
 }
 
 /// The newest number as the connection sees it.
@@ -102,7 +171,7 @@ pub(super) async fn append_with(
 }
 
 /// Gives every entry its hash, as far as it lacks one, and tells how far the feed goes.
-async fn fill_in(transaction: &mut Connection) -> Result<(Epoch, Chain)> {
+pub(super) async fn fill_in(transaction: &mut Connection) -> Result<(Epoch, Chain)> {
     let (epoch, mut chain) = head(transaction).await?;
     let last = last(transaction).await?;
     if chain.number == last {
@@ -126,7 +195,8 @@ async fn fill_in(transaction: &mut Connection) -> Result<(Epoch, Chain)> {
     Ok((epoch, chain))
 }
 
-fn chained(chain: &Chain, change: &Change) -> Result<Chain> {
+/// With one more entry.
+pub(super) fn chained(chain: &Chain, change: &Change) -> Result<Chain> {
     chain.with(change).map_err(|wrong| RegistryError::Trouble(Trouble::new(TroubleKind::BadRow, wrong.to_string())))
 }
 

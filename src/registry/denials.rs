@@ -9,7 +9,8 @@ use super::accounts::{as_int, exists as account_exists};
 use super::changes;
 use super::transaction::transact;
 use super::{
-    ChangeKind, Connection, KeyRow, KeyStatus, Owner, Registry, RegistryError, Result, UserId, keys, query, users,
+    Change, ChangeKind, Connection, KeyRow, KeyStatus, Owner, Registry, RegistryError, Result, UserId, keys, query,
+    users,
 };
 
 /// What can be denied.
@@ -68,7 +69,8 @@ async fn all(connection: &mut Connection) -> Result<Vec<(String, i64)>> {
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
-async fn deny(transaction: &mut Connection, subject: &Subject, at: i64) -> Result<bool> {
+/// Denies inside a transaction.
+pub(super) async fn deny(transaction: &mut Connection, subject: &Subject, at: i64) -> Result<bool> {
     check_exists(transaction, subject).await?;
     let inserted = query("INSERT INTO denials (subject, at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
         .bind(subject.name())
@@ -91,6 +93,19 @@ async fn deny(transaction: &mut Connection, subject: &Subject, at: i64) -> Resul
     Ok(true)
 }
 
+/// Makes or lifts a denial that is known by its name alone, as an entry of the feed tells.
+pub(super) async fn put_back(transaction: &mut Connection, name: &str, change: &Change, at: i64) -> Result<()> {
+    let denies = matches!(change.kind, ChangeKind::UserDenied | ChangeKind::AccountDenied);
+    let changed = match denies {
+        true => query("INSERT INTO denials (subject, at) VALUES ($1, $2) ON CONFLICT (subject) DO NOTHING")
+            .bind(name)
+            .bind(at),
+        false => query("DELETE FROM denials WHERE subject = $1").bind(name),
+    };
+    changed.execute(transaction).await?;
+    changes::append(transaction, at, change.kind, &change.subject).await.map(|_| ())
+}
+
 async fn deny_unissued(transaction: &mut Connection, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
     let mut denied = Vec::new();
     for id in ids {
@@ -101,7 +116,8 @@ async fn deny_unissued(transaction: &mut Connection, ids: &[AccessKeyId], at: i6
     Ok(denied)
 }
 
-async fn lift(transaction: &mut Connection, subject: &Subject, at: i64) -> Result<bool> {
+/// Lifts a denial inside a transaction.
+pub(super) async fn lift(transaction: &mut Connection, subject: &Subject, at: i64) -> Result<bool> {
     check_exists(transaction, subject).await?;
     let mut freed = Vec::new();
     match subject {

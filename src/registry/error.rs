@@ -107,6 +107,9 @@ pub enum RegistryError {
     /// A setting was fixed at first start and differs from the one asked for.
     #[error("{0}")]
     SettingFixed(String),
+    /// An operator named another state of the registry than the one that there is.
+    #[error("the registry's feed is at {0}: name that, if it is what you have restored")]
+    OtherHead(String),
     /// This node is a verifier.
     #[error("this node is a verifier, which has no registry")]
     None,
@@ -145,6 +148,9 @@ pub enum TroubleKind {
     /// The schema was written by another version.
     #[error("schema")]
     Schema,
+    /// The registry is not the one that was there before, or an older state of it.
+    #[error("set back")]
+    SetBack,
     /// Another writer was in the way, and everything was rolled back.
     #[error("write conflict")]
     Collided,

@@ -86,7 +86,8 @@ impl Registry {
     }
 }
 
-async fn insert(transaction: &mut Connection, row: &GenerationRow) -> Result<()> {
+/// Registers a generation inside a transaction.
+pub(super) async fn insert(transaction: &mut Connection, row: &GenerationRow) -> Result<()> {
     let inserted = query(
         "INSERT INTO generations (number, state, check_value, class, share_first, share_last, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (number) DO NOTHING",
@@ -106,7 +107,13 @@ async fn insert(transaction: &mut Connection, row: &GenerationRow) -> Result<()>
     announce(transaction, row, row.created_at).await
 }
 
-async fn set_state(transaction: &mut Connection, number: Generation, to: GenerationState, at: i64) -> Result<()> {
+/// Moves a generation forward inside a transaction.
+pub(super) async fn set_state(
+    transaction: &mut Connection,
+    number: Generation,
+    to: GenerationState,
+    at: i64,
+) -> Result<()> {
     let from = state(transaction, number).await?;
     if to < from {
         return Err(RegistryError::StateGoesBack { generation: number, from, to });
@@ -141,10 +148,15 @@ async fn announce(transaction: &mut Connection, row: &GenerationRow, at: i64) ->
     changes::append_with(transaction, at, kind, row.number, row.detail()).await.map(|_| ())
 }
 
+/// All generations, as the connection sees them.
+pub(super) async fn all(connection: &mut Connection) -> Result<Vec<GenerationRow>> {
+    let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
 /// Tells of every generation as it is: for the beginning of a feed.
 pub(super) async fn announce_all(transaction: &mut Connection) -> Result<()> {
-    let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut *transaction).await?;
-    for row in rows.iter().map(read).collect::<Result<Vec<_>>>()? {
+    for row in all(transaction).await? {
         announce(transaction, &row, row.created_at).await?;
     }
     Ok(())

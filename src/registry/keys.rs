@@ -194,7 +194,8 @@ impl Registry {
     }
 }
 
-async fn set_status(
+/// Changes the status of an owner's key inside a transaction.
+pub(super) async fn set_status(
     transaction: &mut Connection,
     id: &AccessKeyId,
     owner: &Owner,

@@ -27,6 +27,7 @@ mod open;
 mod policies;
 mod postgres;
 mod query;
+mod restored;
 mod schema;
 mod settings;
 mod sqlite;
@@ -35,8 +36,11 @@ mod user_id;
 mod users;
 mod writable;
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use rederive_hsm::access_key_id::AccessKeyId;
 
+use crate::feed::Chain;
 pub use crate::feed::{Change, ChangeKind};
 pub use accounts::AccountRow;
 pub use client_tokens::{Made, UsedToken};
@@ -48,6 +52,7 @@ pub use keys::{DenyList, KeyRow, KeyStatus, KeyUser, LastUsed, Owner};
 pub use last_used::KeyUse;
 pub use location::{BadUrl, Database, Location};
 pub use policies::{PolicyLimits, UserPolicies};
+pub use restored::{Resumed, head_name};
 pub use settings::Settings;
 pub use user_id::UserId;
 pub use users::{NewUser, Tag, UserRow, renamed_user, user_arn};
@@ -63,6 +68,8 @@ pub struct Registry {
     writer: Pool,
     readers: Pool,
     last_trial: LastTrial,
+    /// How far this process has followed the feed. What it writes goes on from there, or is not written.
+    seen: Arc<Mutex<Option<Chain>>>,
     /// The key that signed for what is written; `None` for an operator's command.
     actor: Option<AccessKeyId>,
 }
@@ -86,9 +93,24 @@ impl Registry {
     /// Starts a transaction that holds the write lock until its end. [`transact!`](transaction::transact) ends it, too.
     async fn begin_to_write(&self) -> Result<Transaction> {
         let mut transaction = Transaction::write(&self.writer).await?;
-        match self.check_actor(transaction.connection()).await {
+        let checked = async {
+            changes::check_seen(transaction.connection(), self.seen()).await?;
+            self.check_actor(transaction.connection()).await
+        };
+        match checked.await {
             Ok(()) => Ok(transaction),
             Err(error) => transaction.end(Err(error)).await,
+        }
+    }
+
+    fn seen(&self) -> Option<Chain> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_seen(&self, chain: Chain) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_none_or(|seen| seen.number < chain.number) {
+            *seen = Some(chain);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Opening the registry: where it is, its connections, its schema.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::connection::Pool;
@@ -88,7 +89,7 @@ async fn open_to_write(location: &Location) -> Result<Registry> {
         Location::File(path) => sqlite::readers(path).await?,
         Location::Postgres(database) => Pool::Postgres(PostgresPool::new(database.options().clone(), READERS, false)),
     };
-    Ok(Registry { writer, readers, last_trial: LastTrial::default(), actor: None })
+    Ok(Registry { writer, readers, last_trial: LastTrial::default(), seen: Arc::default(), actor: None })
 }
 
 /// A registry without a connection that can write.
@@ -97,7 +98,13 @@ async fn open_readers(location: &Location) -> Result<Registry> {
         Location::File(path) => sqlite::readers(path).await?,
         Location::Postgres(database) => Pool::Postgres(PostgresPool::new(database.options().clone(), READERS, true)),
     };
-    Ok(Registry { writer: readers.clone(), readers, last_trial: LastTrial::default(), actor: None })
+    Ok(Registry {
+        writer: readers.clone(),
+        readers,
+        last_trial: LastTrial::default(),
+        seen: Arc::default(),
+        actor: None,
+    })
 }
 
 fn at(location: &Location, trouble: Trouble) -> RegistryError {

@@ -175,6 +175,8 @@ fn a_registry_from_an_old_copy_is_refused() {
         let _ = std::fs::remove_file(fleet.path(beside));
     }
     std::fs::copy(&copy, fleet.path("registry.sqlite")).expect("copied");
+    // With it the issuer would notice by itself.
+    std::fs::remove_dir_all(fleet.path("feed")).expect("lost with the disk");
     fleet.start_issuer();
     common::wait_until("an alarm", LONG, || verifier.log().contains("its registry is an old copy"));
     assert_ne!(verifier.says(&alice), "accept");

@@ -5,5 +5,6 @@ mod common;
 mod feed;
 #[path = "../common/postgres.rs"]
 mod postgres;
+mod restored;
 mod shared;
 mod support;
