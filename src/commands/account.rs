@@ -37,6 +37,17 @@ enum AccountCommand {
         #[arg(long, value_name = "NUMBER")]
         number: String,
     },
+    /// Set how many keys each user of an account may have; keys that are there stay
+    SetQuota {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The account's number, twelve digits
+        #[arg(long, value_name = "NUMBER")]
+        number: String,
+        /// 1 to 1000 [default: what a node has for its default, 2]
+        #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        keys_per_user: Option<u32>,
+    },
     /// List accounts
     List {
         #[command(flatten)]
@@ -53,6 +64,9 @@ impl Account {
             }
             AccountCommand::RootKey { config, number } => {
                 print_root_key(&config.load()?, parse(&number)?, Which::Further)
+            }
+            AccountCommand::SetQuota { config, number, keys_per_user } => {
+                set_quota(&config.load()?, parse(&number)?, keys_per_user)
             }
             AccountCommand::List { config } => list(&config.load()?),
         }
@@ -135,10 +149,23 @@ fn parse(text: &str) -> Result<Number, Failure> {
     Number::parse(text).ok_or_else(|| format!("'{text}' is no account: it takes twelve digits").into())
 }
 
+fn set_quota(site: &Site, account: Number, keys_per_user: Option<u32>) -> Result<(), Failure> {
+    block_on(async {
+        can_be_recorded(site)?;
+        let (registry, _) = site.open_registry().await?;
+        registry.set_keys_per_user(account, keys_per_user).await?;
+        let event = Event::command("SetAccountQuota", now()).about(account, None);
+        record(site, event.with_parameters(json!({ "keysPerUser": keys_per_user }))).await?;
+        let keys = keys_per_user.map_or("the default".into(), |keys| keys.to_string());
+        Ok(output::line(&format!("account {account}: keys per user {keys}"))?)
+    })
+}
+
 fn list(site: &Site) -> Result<(), Failure> {
     block_on(async {
         for row in Registry::open_to_read(&site.registry()?).await?.accounts().await? {
-            output::line(&row.number.to_string())?;
+            let quota = row.keys_per_user.map_or(String::new(), |keys| format!("  keys per user {keys}"));
+            output::line(&format!("{}{quota}", row.number))?;
         }
         Ok(())
     })

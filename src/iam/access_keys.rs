@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::authorize::Subject;
 use super::call::{Call, Effect};
-use super::caller::{Principal, SignaturePlace};
+use super::caller::SignaturePlace;
 use super::constraint::{ACCESS_KEY_ID, CLIENT_TOKEN, Check, MARKER, USER_NAME};
 use super::error::{ApiError, no_such_key};
 use super::office::KeyOffice;
@@ -71,12 +71,6 @@ fn fresh_signature<O>(call: &Call<'_, O>) -> Result<UsedSignature, ApiError> {
 /// The user of that name, or the caller.
 async fn owner<O>(call: &Call<'_, O>, name: Option<&str>) -> Result<Owner, ApiError> {
     let Some(name) = name else { return Ok(call.caller.owner()) };
-    // A user's name for itself needs no look-up, and the id is what its key was issued to.
-    if let Principal::User(user) = &call.caller.principal
-        && user.name.eq_ignore_ascii_case(name)
-    {
-        return Ok(call.caller.owner());
-    }
     let row = call.registry.user_by_name(call.caller.account, name).await?;
     Ok(Owner { account: row.account, user_id: Some(row.user_id) })
 }

@@ -32,9 +32,11 @@ pub(super) async fn summary<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, A
     call.authorize(&Subject::Account).await?;
     let keys = call.registry.keys_of_account(call.caller.account).await?;
     let users = call.registry.count_users(call.caller.account).await?;
+    let account = call.registry.account(call.caller.account).await?;
+    let quota = account.and_then(|row| row.keys_per_user).unwrap_or_else(|| call.office.keys_per_user());
     let root_keys = keys.iter().any(|key| key.user.is_none());
     let entries = [
-        ("AccessKeysPerUserQuota", i64::from(call.office.keys_per_user())),
+        ("AccessKeysPerUserQuota", i64::from(quota)),
         ("AccountAccessKeysPresent", i64::from(root_keys)),
         ("AccountMFAEnabled", 0),
         ("AttachedPoliciesPerUserQuota", i64::from(LIMITS.attached)),

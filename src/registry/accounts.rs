@@ -14,7 +14,11 @@ pub struct AccountRow {
     pub number: Account,
     /// When it was created.
     pub created_at: i64,
+    /// Keys that a user of it may have, where that is not the default.
+    pub keys_per_user: Option<u32>,
 }
+
+const SELECT: &str = "SELECT number, created_at, keys_per_user FROM accounts";
 
 impl Registry {
     /// Registers an account.
@@ -24,16 +28,22 @@ impl Registry {
 
     /// All accounts, by number.
     pub async fn accounts(&self) -> Result<Vec<AccountRow>> {
-        let rows = query("SELECT number, created_at FROM accounts ORDER BY number")
-            .fetch_all(&mut self.readers.acquire().await?)
-            .await?;
+        let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut self.readers.acquire().await?).await?;
         rows.iter().map(read).collect()
     }
 
     /// The row of an account; `None` if it is not registered.
     pub async fn account(&self, number: Account) -> Result<Option<AccountRow>> {
-        let query = query("SELECT number, created_at FROM accounts WHERE number = $1").bind(as_int(number));
-        query.fetch_optional(&mut self.readers.acquire().await?).await?.as_ref().map(read).transpose()
+        let row = query(&format!("{SELECT} WHERE number = $1"))
+            .bind(as_int(number))
+            .fetch_optional(&mut self.readers.acquire().await?)
+            .await?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// Sets how many keys a user of an account may have, from 1 to 1000; `None` for the default. Keys that are there stay.
+    pub async fn set_keys_per_user(&self, number: Account, keys: Option<u32>) -> Result<()> {
+        transact!(self, |transaction| set_keys_per_user(transaction, number, keys))
     }
 
     /// Whether an account is registered.
@@ -55,6 +65,22 @@ pub(super) async fn insert(transaction: &mut Connection, number: Account, at: i6
     changes::append(transaction, at, ChangeKind::AccountCreated, number).await.map(|_| ())
 }
 
+async fn set_keys_per_user(transaction: &mut Connection, number: Account, keys: Option<u32>) -> Result<()> {
+    // 0 stands for nothing, which cannot be bound as a number.
+    let set = query("UPDATE accounts SET keys_per_user = NULLIF($1, 0) WHERE number = $2")
+        .bind(keys.map_or(0, i64::from))
+        .bind(as_int(number))
+        .execute(transaction)
+        .await?;
+    if set == 0 { Err(RegistryError::NoSuchAccount(number)) } else { Ok(()) }
+}
+
+/// Keys that a user of an account may have, where that is not the default.
+pub(super) async fn keys_per_user(connection: &mut Connection, number: Account) -> Result<Option<u32>> {
+    let row = query(&format!("{SELECT} WHERE number = $1")).bind(as_int(number)).fetch_optional(connection).await?;
+    Ok(row.as_ref().map(read).transpose()?.and_then(|row| row.keys_per_user))
+}
+
 /// Whether an account is registered, as the connection sees it.
 pub(super) async fn exists(connection: &mut Connection, number: Account) -> Result<bool> {
     let row = query("SELECT 1 FROM accounts WHERE number = $1").bind(as_int(number));
@@ -68,5 +94,10 @@ pub(super) fn as_int(account: Account) -> i64 {
 
 fn read(row: &Row) -> Result<AccountRow> {
     let cells = Cells::of(row, "accounts", "number");
-    Ok(AccountRow { number: cells.number("number", Account::new)?, created_at: cells.int("created_at")? })
+    let keys = |number: i64| u32::try_from(number).map_err(|_| cells.bad("keys_per_user", "out of range"));
+    Ok(AccountRow {
+        number: cells.number("number", Account::new)?,
+        created_at: cells.int("created_at")?,
+        keys_per_user: cells.optional_int("keys_per_user")?.map(keys).transpose()?,
+    })
 }

@@ -20,7 +20,7 @@ pub struct NewKey {
     pub created_by: Option<AccessKeyId>,
     /// The signature of the request, good for one secret; `None` for an operator's command.
     pub signature: Option<UsedSignature>,
-    /// How many keys the owner may have, inactive ones counted.
+    /// How many keys the owner may have, inactive ones counted, where its account does not say.
     pub quota: u32,
     /// Now.
     pub at: i64,
@@ -108,10 +108,16 @@ async fn check_quota(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     ))
     .bind(as_int(new.owner.account))
     .bind(new.owner.user_id.as_ref().map_or("", UserId::as_str))
-    .fetch_one(transaction)
+    .fetch_one(&mut *transaction)
     .await?
     .try_get(0)?;
-    if count < i64::from(new.quota) { Ok(()) } else { Err(RegistryError::QuotaExceeded(new.quota)) }
+    // An account's own quota is for its users; root's keys stay few.
+    let own = match &new.owner.user_id {
+        Some(_) => accounts::keys_per_user(transaction, new.owner.account).await?,
+        None => None,
+    };
+    let quota = own.unwrap_or(new.quota);
+    if count < i64::from(quota) { Ok(()) } else { Err(RegistryError::QuotaExceeded(quota)) }
 }
 
 async fn use_serial(transaction: &mut Connection, new: &NewKey) -> Result<()> {

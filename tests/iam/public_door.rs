@@ -255,6 +255,11 @@ fn users_by_the_cli() {
         dev.aws_json(root, &delete);
         pair
     };
+    let quota = ["account", "set-quota", "--number", &dev.ready.account, "--config", config.to_str().expect("a path")];
+    assert!(rederive(&[&quota[..], &["--keys-per-user", "5"]].concat()).0);
+    assert_eq!(dev.aws_json(root, "iam get-account-summary")["SummaryMap"]["AccessKeysPerUserQuota"], 5);
+    assert_eq!(event(&dev, "SetAccountQuota")["requestParameters"]["keysPerUser"], 5);
+    assert!(!rederive(&[&quota[..], &["--keys-per-user", "0"]].concat()).0);
     let env = create("env");
     let pair = made(&env, "export AWS_ACCESS_KEY_ID=", "export AWS_SECRET_ACCESS_KEY=");
     assert_eq!(event(&dev, "DeleteAccessKey")["requestParameters"]["accessKeyId"], pair.access_key_id);

@@ -379,3 +379,27 @@ async fn a_client_token_leads_to_one_key_for_a_day() {
     let fresh = once(&signed(4, &alice, 21 + day, 6), token(2)).await.expect("made");
     assert!(matches!(fresh, Made::New(row) if row.id == id(4)));
 }
+
+#[tokio::test]
+async fn an_account_has_a_quota_of_its_own() {
+    let place = place().await;
+    let (registry, alice) = (&place.registry, place.user("alice").await);
+    registry.set_keys_per_user(account(), Some(3)).await.expect("set");
+    assert_eq!(registry.account(account()).await.expect("reads").expect("there").keys_per_user, Some(3));
+    for serial in 1..=3 {
+        registry.insert_key(&new_key(id(serial), &alice)).await.expect("made");
+    }
+    let fourth = registry.insert_key(&new_key(id(4), &alice)).await;
+    assert!(matches!(fourth, Err(RegistryError::QuotaExceeded(3))), "{fourth:?}");
+    for serial in 5..=6 {
+        registry.insert_key(&new_key(id(serial), &root())).await.expect("made");
+    }
+    let of_root = registry.insert_key(&new_key(id(7), &root())).await;
+    assert!(matches!(of_root, Err(RegistryError::QuotaExceeded(2))), "root's stay few: {of_root:?}");
+    registry.set_keys_per_user(account(), None).await.expect("set");
+    let now = registry.insert_key(&new_key(id(4), &alice)).await;
+    assert!(matches!(now, Err(RegistryError::QuotaExceeded(2))), "{now:?}");
+    let nowhere =
+        registry.set_keys_per_user(rederive_hsm::access_key_id::Account::new(1).expect("a number"), None).await;
+    assert!(matches!(nowhere, Err(RegistryError::NoSuchAccount(_))), "{nowhere:?}");
+}

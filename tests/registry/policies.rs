@@ -49,3 +49,27 @@ async fn policies_come_and_go() {
     assert!(matches!(gone, Err(RegistryError::NoSuchUser { .. })), "{gone:?}");
     assert_eq!(registry.attachments(account(), "a").await.expect("counts"), 0);
 }
+
+/// A registry of the version before, with a user and one that was deleted.
+#[tokio::test]
+async fn users_of_before_keep_what_they_could() {
+    let place = place().await;
+    let there = place.registry.create_user(&new_user("alice", "/")).await.expect("made").user_id;
+    let gone = place.registry.create_user(&new_user("bob", "/")).await.expect("made").user_id;
+    place.registry.delete_user(account(), &gone, 9).await.expect("deleted");
+    for undo in [
+        "DROP TABLE user_policies",
+        "DROP TABLE attached_policies",
+        "ALTER TABLE accounts DROP COLUMN keys_per_user",
+        "DELETE FROM schema_expansions WHERE version > 4",
+        "DELETE FROM _sqlx_migrations WHERE version > 4",
+    ] {
+        place.side_door().await.run(undo).await;
+    }
+    let registry = rederive::registry::Registry::create_or_open(&place.location).await.expect("upgrades");
+    let attached = registry.policies_of(&there).await.expect("read").attached;
+    assert_eq!(attached, ["arn:aws:iam::aws:policy/IAMSelfManageAccessKeys"]);
+    assert!(registry.policies_of(&gone).await.expect("read").attached.is_empty());
+    let new = registry.create_user(&new_user("carol", "/")).await.expect("made").user_id;
+    assert_eq!(registry.policies_of(&new).await.expect("read"), UserPolicies::default(), "new users have none");
+}
