@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod drills;
 mod feed;
 #[path = "../common/postgres.rs"]
 mod postgres;

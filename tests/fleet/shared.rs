@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{self, sign};
 use crate::postgres::{self, Server};
-use crate::support::{Fleet, LONG, Node, pair};
+use crate::support::{Fleet, LONG, Node, Stop, pair};
 
 #[test]
 fn what_one_issuer_writes_the_other_knows() {
@@ -211,13 +211,4 @@ fn a_registry_that_is_gone_is_outlived_and_then_waited_for() {
         drop(stopped);
         loads.into_iter().for_each(|load| load.join().expect("no panic"));
     });
-}
-
-/// Ends the load even where an assertion fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
