@@ -4,6 +4,8 @@
 mod common;
 mod drills;
 mod feed;
+mod histories;
+mod history;
 #[path = "../common/postgres.rs"]
 mod postgres;
 mod restored;

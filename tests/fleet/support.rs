@@ -217,14 +217,19 @@ impl Node {
 
     /// Sends a call of IAM.
     pub fn send(&self, call: &sign::Signed) -> (u16, String) {
+        self.try_to_send(call).expect("an answer")
+    }
+
+    /// The same, to one that may be gone.
+    pub fn try_to_send(&self, call: &sign::Signed) -> Result<(u16, String), ureq::Error> {
         let endpoint = self.endpoint.as_deref().expect("an issuer has one");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         let mut request = agent.post(endpoint);
         for (name, value) in call.headers.iter().filter(|(name, _)| name != "host") {
             request = request.header(name, value);
         }
-        let mut answer = request.send(&call.body).expect("an answer");
-        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("text"))
+        let mut answer = request.send(&call.body)?;
+        Ok((answer.status().as_u16(), answer.body_mut().read_to_string()?))
     }
 
     pub fn ask(&self, call: &sign::Signed) -> (u16, Value) {
