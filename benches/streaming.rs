@@ -51,7 +51,8 @@ fn decode(wire: &[u8], key: &Arc<PreparedSigningKey>) -> usize {
     let head = RequestHead::from_fields(b"PUT", b"/b/k", fields, &Limits::default()).expect("a head");
     let scope = CredentialScope::new("20260102", "local", "s3").expect("a scope");
     let date = AmzDate::parse(b"20260102T030405Z").expect("a time");
-    let seed = Seed::new(StreamingKind::SignedChunks, key.clone(), &date, &scope, &SEED);
+    let seed =
+        Seed::new(StreamingKind::SignedChunks, key.clone(), &date, &scope, &SEED).expect("signed with such a key");
     let mut decoder = Decoder::new(seed, &head, &ChunkLimits::default()).expect("announced");
     let mut memory = 0;
     for mut input in wire.chunks(READ) {

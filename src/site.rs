@@ -164,6 +164,8 @@ impl Site {
             hsm_queue: self.config.hsm.queue,
             min_replicas: self.config.hsm.min_replicas,
             max_staleness,
+            signature_v2: self.config.verify.signature_v2.clone(),
+            s3_hosts: self.config.verify.s3_hosts.clone(),
             // A verifier that decides has heard of everything older than its staleness; some seconds for clocks that differ.
             announce: if has_verifiers { max_staleness + CLOCKS } else { policy.announce },
             ..policy
@@ -242,7 +244,7 @@ impl Site {
             presigned: services.clone(),
             services,
             regions: verify.regions.to_list(),
-            signature_v2: Vec::new(),
+            signature_v2: verify.signature_v2.to_list(),
             signing_keys_per_second: SIGNING_KEYS_PER_SECOND,
             signatures_v2_per_second: SIGNATURES_V2_PER_SECOND,
             issues_per_second: ISSUES_PER_SECOND,

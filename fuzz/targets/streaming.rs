@@ -4,16 +4,23 @@
 #![no_main]
 
 use rederive::sigv4::{AmzDate, CredentialScope, Limits, PreparedSigningKey, RequestHead, StreamingKind};
+use rederive::sigv4a::PublicKey;
 use rederive::streaming::{BodyError, ChunkLimits, Decoder, Seed};
 use rederive_hsm::signing_key::SigningKey;
 
 const MOST: u64 = 4096;
 
+fn public_key() -> PublicKey {
+    PublicKey::derive(b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "AKIAIOSFODNN7EXAMPLE").expect("a key pair")
+}
+
 fn decoder(kind: StreamingKind) -> Decoder {
     let key = SigningKey::derive_from_text(b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", b"20130524", "us-east-1", "s3");
     let scope = CredentialScope::new("20130524", "us-east-1", "s3").expect("a scope");
     let date = AmzDate::parse(b"20130524T000000Z").expect("a time");
-    let seed = Seed::new(kind, PreparedSigningKey::new(key).into(), &date, &scope, &[0x5e; 32]);
+    let seed = Seed::new(kind, PreparedSigningKey::new(key).into(), &date, &scope, &[0x5e; 32])
+        .or_else(|| Seed::new_v4a(kind, &public_key(), &date, &scope, &[0x5e; 70]))
+        .expect("a kind is signed in one of the two ways, or not at all");
     let mut fields = vec![(&b"x-amz-decoded-content-length"[..], &b"5"[..])];
     if kind.has_trailer() {
         fields.push((b"x-amz-trailer", b"x-amz-checksum-crc32"));

@@ -33,14 +33,23 @@ impl PublicKey {
 
     /// From its two coordinates, 32 bytes each; `None` if they are no point of the curve.
     pub fn from_coordinates(x: &[u8; 32], y: &[u8; 32]) -> Option<Self> {
-        let point = [&[4][..], x, y].concat();
-        VerifyingKey::from_sec1_bytes(&point).ok().map(Self)
+        Self::from_sec1(&[&[4][..], x, y].concat())
+    }
+
+    /// The point as SEC 1 writes it, uncompressed: 0x04 and the two coordinates.
+    pub fn to_sec1(&self) -> [u8; POINT_LEN + 1] {
+        self.0.to_sec1_point(false).as_bytes().try_into().expect("65 bytes")
+    }
+
+    /// From a point as SEC 1 writes it, compressed or not; `None` if it is none of the curve.
+    pub fn from_sec1(bytes: &[u8]) -> Option<Self> {
+        VerifyingKey::from_sec1_bytes(bytes).ok().map(Self)
     }
 
     /// Its two coordinates: the uncompressed point of SEC 1 without its first byte.
     pub fn coordinates(&self) -> ([u8; 32], [u8; 32]) {
-        let point = self.0.to_sec1_point(false);
-        let half = |range: std::ops::Range<usize>| point.as_bytes()[range].try_into().expect("32 bytes");
+        let point = self.to_sec1();
+        let half = |range: std::ops::Range<usize>| point[range].try_into().expect("32 bytes");
         (half(1..33), half(33..65))
     }
 

@@ -12,6 +12,7 @@ use super::deny_list::DenyList;
 use super::first_seen::FirstSeen;
 use super::generations::Generations;
 use super::heads::{Heads, sign_forever};
+use super::public_keys::PublicKeys;
 use super::{Authority, Clock, Policy};
 use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
 use crate::feed::{Chain, Change};
@@ -72,6 +73,7 @@ impl Authority {
             denied: DenyList::default(),
             principals: Principals::new(policy.principals),
             signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
+            public_keys: PublicKeys::new(policy.signing_keys, policy.deadline),
             regions: Regions::default(),
             uses: Uses::default(),
             first_seen: FirstSeen::default(),

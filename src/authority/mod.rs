@@ -3,6 +3,7 @@
 //! The authority owns what a decision needs: the registry, the worker of the token, the deny list, the generations, the
 //! clock and the caches. [`Authority::verify`] shows the steps of a verification; the pure ones are in [`crate::sigv4`].
 
+mod any_version;
 mod client_token;
 mod clock;
 mod denied_ids;
@@ -15,13 +16,17 @@ mod heads;
 mod issue;
 mod last_used;
 mod principals;
+mod public_keys;
 mod regions;
 mod reports;
 mod second_opinion;
 mod signing_keys;
 mod verifier;
 mod verify;
+mod verify_v2;
+mod verify_v4a;
 
+pub use any_version::AcceptedBy;
 pub use client_token::ClientToken;
 pub use clock::Clock;
 pub use follow::{Followed, known_generations};
@@ -29,6 +34,8 @@ pub use generations::worker_view;
 pub use issue::{IssueError, Issued, KeyRequest, RootKey};
 pub use verifier::FromTheFuture;
 pub use verify::{Accepted, CannotDecide, Content, Holder, NotAccepted};
+pub use verify_v2::AcceptedV2;
+pub use verify_v4a::AcceptedV4a;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
@@ -38,6 +45,7 @@ use rederive_hsm::access_key_id::{AccessKeyId, Layout, Prefixes};
 use rederive_hsm::client::{Hsm, Status};
 use tokio::sync::watch;
 
+use crate::config::Names;
 use crate::registry::{Registry, RegistryError};
 use deny_list::DenyList;
 use first_seen::FirstSeen;
@@ -45,6 +53,7 @@ use generations::Generations;
 use heads::Heads;
 use last_used::Uses;
 use principals::Principals;
+use public_keys::PublicKeys;
 use regions::Regions;
 use signing_keys::SigningKeys;
 
@@ -68,6 +77,10 @@ pub struct Policy {
     /// How long a new generation is announced before keys are made in it, in seconds: every node that decides must have heard
     /// of it by then.
     pub announce: i64,
+    /// Services that take Signature V2.
+    pub signature_v2: Names,
+    /// Names by which S3 is known, in front of which a bucket may stand.
+    pub s3_hosts: Vec<String>,
 }
 
 impl Default for Policy {
@@ -81,6 +94,8 @@ impl Default for Policy {
             hsm_queue: 4096,
             min_replicas: 1,
             announce: 3,
+            signature_v2: Names::default(),
+            s3_hosts: Vec::new(),
         }
     }
 }
@@ -100,6 +115,7 @@ pub struct Authority {
     denied: DenyList,
     principals: Principals,
     signing_keys: SigningKeys,
+    public_keys: PublicKeys,
     regions: Regions,
     uses: Uses,
     first_seen: FirstSeen,

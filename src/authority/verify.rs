@@ -208,7 +208,7 @@ impl Authority {
     }
 
     /// Where there is no registry, uses are not recorded; that an id is in use at all is reported.
-    fn note_use(&self, id: AccessKeyId, now: i64, service: &str, region: &str) {
+    pub(super) fn note_use(&self, id: AccessKeyId, now: i64, service: &str, region: &str) {
         match &self.registry {
             Some(_) => self.uses.note(id, now, service, region),
             None => self.first_seen.note(&id),
@@ -217,11 +217,16 @@ impl Authority {
 
     #[inline]
     pub(super) fn our_id(&self, request: &SignedRequest<'_, '_>) -> Result<AccessKeyId, NotAccepted> {
-        let text = request.access_key_id();
+        self.our_long_term_id(request.access_key_id(), request.session_token().is_some())
+    }
+
+    /// The same for an id as text, with or without a session token beside it.
+    #[inline]
+    pub(super) fn our_long_term_id(&self, text: &str, has_token: bool) -> Result<AccessKeyId, NotAccepted> {
         let unknown = || NotAccepted::Refused(Refusal::UnknownAccessKeyId(text.to_owned()));
         let id = AccessKeyId::parse(text.as_bytes()).ok_or_else(unknown)?;
         match self.prefixes.lifetime(id.prefix()) {
-            Some(Lifetime::LongTerm) if request.session_token().is_some() => {
+            Some(Lifetime::LongTerm) if has_token => {
                 return Err(NotAccepted::Refused(Refusal::InvalidToken));
             }
             Some(Lifetime::LongTerm) => {}
@@ -281,7 +286,7 @@ impl Authority {
     }
 
     /// An id of the opaque layout does not name its account; its row does.
-    fn account_not_denied(&self, id: &AccessKeyId, account: Account) -> Result<(), NotAccepted> {
+    pub(super) fn account_not_denied(&self, id: &AccessKeyId, account: Account) -> Result<(), NotAccepted> {
         if self.denied.holds_account(account) {
             self.log_refused_id(id, &"its account is denied");
             return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
@@ -290,7 +295,7 @@ impl Authority {
     }
 
     /// Whose a key is. Without a registry that is what the id tells; where it does not tell enough, nobody can decide.
-    async fn holder(&self, id: &AccessKeyId) -> Result<Holder, NotAccepted> {
+    pub(super) async fn holder(&self, id: &AccessKeyId) -> Result<Holder, NotAccepted> {
         if let Some(registry) = &self.registry {
             return self.issued_key(id, registry).await.map(Holder::Row);
         }

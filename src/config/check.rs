@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Anyone, AuditSink, Caller, Config, ConfigError, Issuer, Limits, Role, Token, UnknownKeys};
+use super::{Anyone, AuditSink, Caller, Config, ConfigError, Issuer, Limits, Names, Role, Token, UnknownKeys, Verify};
 use crate::registry::Location;
 
 type Outcome = Result<(), ConfigError>;
@@ -22,10 +22,25 @@ pub(super) fn check(config: &Config) -> Outcome {
     ensure(prefixes.long_term != prefixes.temporary, "[issuing] prefixes", || {
         "long_term and temporary are the same: they must differ, for the prefix tells the two kinds of key apart".into()
     })?;
+    signature_v2(&config.verify)?;
     callers(config)?;
     role(config)?;
     audit(config)?;
     limits(&config.limits)
+}
+
+/// It takes an operator who has looked at each service.
+fn signature_v2(verify: &Verify) -> Outcome {
+    let at = "[verify] signature_v2";
+    let Names::Only(services) = &verify.signature_v2 else {
+        return ensure(false, at, || "name each service that has to take it: \"*\" will not do".into());
+    };
+    services.iter().try_for_each(|service| {
+        ensure(!matches!(&**service, "iam" | "sts"), at, || {
+            format!("`{service}` manages keys, and takes Signature V4 alone")
+        })?;
+        ensure(verify.services.contains(service), at, || format!("`{service}` is not among the services"))
+    })
 }
 
 fn ensure(holds: bool, at: impl Into<String>, problem: impl FnOnce() -> String) -> Outcome {

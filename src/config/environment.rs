@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 
-use super::words::{parse_layout, parse_prefix, parse_public_key};
+use super::words::{parse_host, parse_layout, parse_prefix, parse_public_key};
 use super::{Config, ConfigError};
 use crate::registry::BadUrl;
 
@@ -67,6 +67,10 @@ fn set(config: &mut Config, path: &str, value: &str) -> Result<(), String> {
         "VERIFY__SERVICES" => config.verify.services = value.parse()?,
         "VERIFY__REGIONS" => config.verify.regions = value.parse()?,
         "VERIFY__UNKNOWN_KEYS" => config.verify.unknown_keys = value.parse()?,
+        "VERIFY__SIGNATURE_V2" => config.verify.signature_v2 = value.parse()?,
+        "VERIFY__S3_HOSTS" => {
+            config.verify.s3_hosts = value.split(',').map(|host| parse_host(host.trim())).collect::<Result<_, _>>()?;
+        }
         "LIMITS__CONNECTIONS" => config.limits.connections = parsed(value, "a number")?,
         "LIMITS__HEAD_TIMEOUT_MS" => config.limits.head_timeout_ms = parsed(value, "milliseconds")?,
         "LIMITS__BODY_TIMEOUT_MS" => config.limits.body_timeout_ms = parsed(value, "milliseconds")?,

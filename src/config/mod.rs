@@ -195,6 +195,11 @@ pub struct Verify {
     pub regions: Names,
     /// What to do with a well-formed key that the registry does not know.
     pub unknown_keys: UnknownKeys,
+    /// Services whose requests may also be signed with Signature V2, which is legacy; each by its name.
+    pub signature_v2: Names,
+    /// Names by which S3 is known, for Signature V2 alone: it does not cover the host, in which a bucket may stand.
+    #[serde(deserialize_with = "words::hosts")]
+    pub s3_hosts: Vec<String>,
 }
 
 /// `[verify] unknown_keys`.
@@ -435,7 +440,13 @@ impl Default for IssuingPrefixes {
 
 impl Default for Verify {
     fn default() -> Self {
-        Self { services: Names::Any, regions: Names::Any, unknown_keys: UnknownKeys::Refuse }
+        Self {
+            services: Names::Any,
+            regions: Names::Any,
+            unknown_keys: UnknownKeys::Refuse,
+            signature_v2: Names::default(),
+            s3_hosts: Vec::new(),
+        }
     }
 }
 

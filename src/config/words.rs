@@ -62,3 +62,19 @@ pub(super) fn prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Prefi
 pub(super) fn location<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Location>, D::Error> {
     String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
 }
+
+/// A name as it stands in front of the port of a Host header.
+pub(super) fn parse_host(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    match text.split('.').all(is_label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!("`{text}` is no host name: write it without a scheme and without a port")),
+    }
+}
+
+pub(super) fn hosts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| parse_host(text).map_err(serde::de::Error::custom)).collect()
+}

@@ -56,12 +56,12 @@ pub(super) fn explain_form<'a>(
     };
     to.show_string_to_sign(request.policy().as_bytes());
     let refusal = match request.string_to_sign(options.at) {
-        Ok((string_to_sign, _)) => judge(string_to_sign, options, to),
+        Ok(string_to_sign) => judge(string_to_sign, options, to),
         Err(refusal) => Some(refusal),
     };
     let Some(refusal) = refusal else { return };
     to.refuse(&refusal, Family::S3);
-    let text = || request.string_to_sign(options.at).ok().map(|(text, _)| (text, vec![])).into_iter();
+    let text = || request.string_to_sign(options.at).ok().map(|text| (text, vec![])).into_iter();
     to.deviations = first_right(options, text).map_or(Vec::new(), |steps| describe_steps(steps, vec![]));
 }
 

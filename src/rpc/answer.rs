@@ -14,6 +14,7 @@ use super::{Accepted, Decision, Malformed, Refused, Streaming};
 use crate::explain::Deviation;
 use crate::http::{BodyError, RequestId, Response, full};
 use crate::sigv4::PreparedSigningKey;
+use crate::sigv4a::PublicKey;
 
 #[derive(Serialize)]
 #[serde(tag = "decision", rename_all = "snake_case")]
@@ -37,6 +38,7 @@ struct Refusal<'a> {
 
 #[derive(Serialize)]
 struct Acceptance<'a> {
+    signature_version: &'static str,
     access_key_id: &'a str,
     account: &'a str,
     principal: Option<Principal<'a>>,
@@ -51,6 +53,8 @@ struct Acceptance<'a> {
     /// Secret: the bytes of an answer are wiped when they are freed, like all memory.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_of_key")]
     signing_key: Option<&'a PreparedSigningKey>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_of_point")]
+    public_key: Option<&'a PublicKey>,
     #[serde(serialize_with = "rfc3339")]
     valid_until: SystemTime,
     #[serde(serialize_with = "rfc3339")]
@@ -100,11 +104,14 @@ fn streaming<S: Serializer>(streaming: &Option<&Streaming>, serializer: S) -> Re
     struct Fields<'a> {
         kind: &'static str,
         date: &'a str,
-        #[serde(serialize_with = "hex")]
-        seed_signature: &'a [u8; 32],
+        seed_signature: String,
     }
     streaming
-        .map(|it| Fields { kind: it.kind.as_str(), date: it.date.as_str(), seed_signature: &it.seed_signature })
+        .map(|it| Fields {
+            kind: it.kind.as_str(),
+            date: it.date.as_str(),
+            seed_signature: base16ct::lower::encode_string(&it.seed_signature),
+        })
         .serialize(serializer)
 }
 
@@ -113,6 +120,11 @@ fn hex_of_key<S: Serializer>(key: &Option<&PreparedSigningKey>, serializer: S) -
         Some(key) => hex(key.signing_key().expose(), serializer),
         None => serializer.serialize_none(),
     }
+}
+
+/// As SEC 1 has it, uncompressed.
+fn hex_of_point<S: Serializer>(key: &Option<&PublicKey>, serializer: S) -> Result<S::Ok, S::Error> {
+    key.map(|key| base16ct::lower::encode_string(&key.to_sec1())).serialize(serializer)
 }
 
 /// 200 with a verdict, 503 when there is none, 400 for a call that lacks something.
@@ -140,6 +152,7 @@ fn refusal<'a>(refused: &'a Refused, request_id: &'a str) -> Refusal<'a> {
 fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a> {
     let principal = accepted.principal.as_ref();
     Acceptance {
+        signature_version: accepted.signature_version.as_str(),
         access_key_id: &accepted.access_key_id,
         account: &accepted.account,
         principal: principal.map(|it| Principal { kind: &it.kind, arn: &it.arn, user_id: &it.user_id }),
@@ -154,6 +167,7 @@ fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a>
         }),
         streaming: accepted.streaming.as_ref(),
         signing_key: accepted.signing_key.as_deref(),
+        public_key: accepted.public_key.as_ref(),
         valid_until: accepted.valid_until,
         deny_list_as_of: accepted.deny_list_as_of,
         request_id,

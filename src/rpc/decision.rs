@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::explain::Deviation;
 use crate::sigv4::{AmzDate, PayloadStatus, PreparedSigningKey, StreamingKind, VerifiedForm};
+use crate::sigv4a::PublicKey;
 
 /// What a caller is told.
 #[derive(Clone, Debug)]
@@ -51,9 +52,22 @@ pub struct Malformed {
     pub at: Option<String>,
 }
 
+/// Which of the signature versions a request was verified by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureVersion {
+    /// AWS4-HMAC-SHA256.
+    V4,
+    /// AWS4-ECDSA-P256-SHA256.
+    V4a,
+    /// HMAC of the request under the secret itself: legacy, and covers little of a request.
+    V2,
+}
+
 /// What is known about a request that was accepted.
 #[derive(Clone, Debug)]
 pub struct Accepted {
+    /// How it was signed.
+    pub signature_version: SignatureVersion,
     /// The key that signed.
     pub access_key_id: String,
     /// Its account, twelve digits.
@@ -62,7 +76,7 @@ pub struct Accepted {
     pub principal: Option<Principal>,
     /// How the principal is known.
     pub principal_source: PrincipalSource,
-    /// `date/region/service/aws4_request`.
+    /// `date/region/service/aws4_request`; without the region for Signature V4A, and empty for V2.
     pub credential_scope: String,
     /// Names of the headers that the signature covers, in order.
     pub signed_headers: Vec<String>,
@@ -74,6 +88,8 @@ pub struct Accepted {
     pub streaming: Option<Streaming>,
     /// The signing key of the scope, if it was asked for.
     pub signing_key: Option<Arc<PreparedSigningKey>>,
+    /// The key that a Signature V4A was verified with.
+    pub public_key: Option<PublicKey>,
     /// When the signature stops being good.
     pub valid_until: SystemTime,
     /// Up to when denials are known.
@@ -89,8 +105,8 @@ pub struct Streaming {
     pub kind: StreamingKind,
     /// When the request was signed.
     pub date: AmzDate,
-    /// The signature of the request.
-    pub seed_signature: [u8; 32],
+    /// The signature of the request: 32 bytes, or DER for Signature V4A.
+    pub seed_signature: Vec<u8>,
 }
 
 /// Whose key it is.
@@ -134,6 +150,17 @@ impl Malformed {
 
     pub(super) fn too_large(at: &str, message: String) -> Self {
         Self::new(Self::TOO_LARGE, at, message)
+    }
+}
+
+impl SignatureVersion {
+    /// As the answers spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V4a => "v4a",
+            Self::V2 => "v2",
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
 use super::{
-    Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, Verifier, VerifyCall, many, v1,
+    Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, SignatureVersion, Verifier, VerifyCall,
+    many, v1,
 };
 use crate::explain::Deviation;
 use crate::http::RequestId;
@@ -146,6 +147,12 @@ pub(super) fn accept(accepted: Accepted) -> v1::Accept {
             arn: it.arn,
             user_id: it.user_id,
         }),
+        signature_version: match accepted.signature_version {
+            SignatureVersion::V4 => v1::SignatureVersion::V4.into(),
+            SignatureVersion::V4a => v1::SignatureVersion::V4a.into(),
+            SignatureVersion::V2 => v1::SignatureVersion::V2.into(),
+        },
+        public_key: accepted.public_key.as_ref().map(|key| key.to_sec1().to_vec().into()).unwrap_or_default(),
         principal_source: match accepted.principal_source {
             PrincipalSource::Registry => v1::PrincipalSource::Registry.into(),
             PrincipalSource::Token => v1::PrincipalSource::Token.into(),
@@ -180,7 +187,7 @@ fn streaming(streaming: &super::Streaming) -> v1::Streaming {
     v1::Streaming {
         kind: streaming.kind.as_str().into(),
         date: streaming.date.as_str().into(),
-        seed_signature: streaming.seed_signature.to_vec().into(),
+        seed_signature: streaming.seed_signature.clone().into(),
     }
 }
 

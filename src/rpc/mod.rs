@@ -2,6 +2,7 @@
 //!
 //! What decides is behind [`Verifier`]; this module reads calls, knows callers, and writes answers.
 
+mod acceptance;
 mod answer;
 mod authority;
 mod call;
@@ -18,7 +19,7 @@ mod verifier;
 
 pub use call::{MAX_BODY, VerifyCall};
 pub use callers::{CallerError, Callers, Grants};
-pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource, Refused, Streaming};
+pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource, Refused, SignatureVersion, Streaming};
 pub use door::RpcDoor;
 pub use feed::MAX_REPORTED;
 pub use metrics::{Metrics, Readings};

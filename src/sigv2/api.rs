@@ -4,11 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::date::parse_timestamp;
-use super::parameters::{Parameter, only, parameters};
+use super::parameters::{Parameter, has_broken_escape, only, parameters};
 use rederive_hsm::sigv2::Hash;
 
-use super::signature::StringToSign;
-use crate::sigv4::{AmzDate, Carrier, Refusal, RequestHead, UnixSeconds, put_encoded, split_authority};
+use super::signature::{Signed, StringToSign};
+use crate::sigv4::head_v2::HeadV2;
+use crate::sigv4::{
+    AmzDate, Carrier, PayloadStatus, Refusal, RequestHead, UnixSeconds, V2Fault, put_encoded, shown, split_authority,
+};
 
 /// How far the time of a request may be off, in seconds.
 const SKEW: i64 = 15 * 60;
@@ -21,6 +24,7 @@ pub struct ApiRequest<'r, 'a> {
     signature: Vec<u8>,
     hash: Hash,
     time: Time,
+    has_session_token: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +49,9 @@ impl<'r, 'a> ApiRequest<'r, 'a> {
     /// If one is missing, not well formed, or came twice; if the version is not 2.
     pub fn parse(head: &'r RequestHead<'a>, form: &[u8]) -> Result<Self, Refusal> {
         let carrier = Carrier::Query;
+        let HeadV2 { has_session_token, .. } = HeadV2::read(head)?;
         let parameters = all_parameters(head, form);
+        let has_session_token = has_session_token || parameters.iter().any(|p| p.name == b"SecurityToken");
         if head.headers().iter().any(|header| header.name.eq_ignore_ascii_case(b"authorization")) {
             return Err(Refusal::SeveralCredentials);
         }
@@ -68,8 +74,14 @@ impl<'r, 'a> ApiRequest<'r, 'a> {
         let got = || String::from_utf8_lossy(signature).into_owned();
         let signature = STANDARD.decode(signature).ok().filter(|bytes| bytes.len() == size);
         let signature = signature.ok_or_else(|| Refusal::MalformedSignature { got: got() })?;
+        check_parameters(&parameters, form)?;
         let (access_key_id, time) = (String::from_utf8_lossy(id).into_owned(), read_time(&parameters)?);
-        Ok(Self { head, access_key_id, signature, hash, time, parameters })
+        Ok(Self { head, access_key_id, signature, hash, time, has_session_token, parameters })
+    }
+
+    /// Whether a session token came.
+    pub fn has_session_token(&self) -> bool {
+        self.has_session_token
     }
 
     /// The id that the request claims.
@@ -105,7 +117,17 @@ impl<'r, 'a> ApiRequest<'r, 'a> {
             text.push(b'=');
             put_encoded(&mut text, value.as_deref().unwrap_or_default());
         }
-        StringToSign { access_key_id: &self.access_key_id, text, hash: self.hash, signature: &self.signature }
+        let (access_key_id, hash, signature) = (&self.access_key_id, self.hash, &self.signature);
+        StringToSign { access_key_id, text, hash, signature, signed: self.signed() }
+    }
+
+    fn signed(&self) -> Signed {
+        let valid_until = match self.time {
+            Time::Signed(time) => time.saturating_add(SKEW),
+            Time::Expires(time) => time,
+        };
+        let payload = if self.head.method() == b"POST" { PayloadStatus::Checked } else { PayloadStatus::Unsigned };
+        Signed { headers: vec!["host".to_owned()], valid_until, payload, form: None }
     }
 
     pub(crate) fn host(&self) -> &'a [u8] {
@@ -119,6 +141,19 @@ impl<'s> TimelyApiRequest<'s, '_, '_> {
     pub fn string_to_sign(&self) -> StringToSign<'s> {
         self.0.read(None)
     }
+}
+
+/// The signature covers the set of the parameters and not their order: of two with one name, a reader takes the first or
+/// the last.
+fn check_parameters(parameters: &[Parameter], form: &[u8]) -> Result<(), Refusal> {
+    let ambiguous = |name| Err(Refusal::SignatureV2(V2Fault::AmbiguousParameter(name)));
+    let mut names: Vec<_> = parameters.iter().map(|parameter| &parameter.name).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return ambiguous(shown(twice[0]));
+    }
+    let broken = form.split(|byte| *byte == b'&').find(|piece| has_broken_escape(piece));
+    broken.map_or(Ok(()), |piece| ambiguous(shown(piece)))
 }
 
 fn all_parameters(head: &RequestHead<'_>, form: &[u8]) -> Vec<Parameter> {

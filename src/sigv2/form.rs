@@ -3,9 +3,9 @@
 use super::s3::read_signature;
 use rederive_hsm::sigv2::Hash;
 
-use super::signature::StringToSign;
+use super::signature::{Signed, StringToSign};
 use crate::sigv4::form_v2::FormV2;
-use crate::sigv4::{PostForm, Refusal, RequestHead, UnixSeconds, VerifiedForm};
+use crate::sigv4::{PayloadStatus, PostForm, Refusal, RequestHead, UnixSeconds};
 
 /// A form with credentials of Signature V2 that are well formed, nothing of which has been verified.
 pub struct FormRequest<'a> {
@@ -29,14 +29,24 @@ impl<'a> FormRequest<'a> {
         self.form.access_key_id()
     }
 
-    /// The string to sign, for a form that is what its policy demands, and what the policy says of the file.
+    /// Whether a session token came among the fields.
+    pub fn has_session_token(&self) -> bool {
+        self.form.has_session_token()
+    }
+
+    /// The string to sign, for a form that is what its policy demands.
     ///
     /// # Errors
     /// If the policy is over, or the form is not what it demands.
-    pub fn string_to_sign(&self, now: UnixSeconds) -> Result<(StringToSign<'_>, VerifiedForm), Refusal> {
-        let form = self.form.check(now)?;
+    pub fn string_to_sign(&self, now: UnixSeconds) -> Result<StringToSign<'_>, Refusal> {
+        let signed = Signed {
+            headers: Vec::new(),
+            valid_until: self.form.valid_until(),
+            payload: PayloadStatus::Unsigned,
+            form: Some(self.form.check(now)?),
+        };
         let (access_key_id, text) = (self.form.access_key_id(), self.policy().as_bytes().to_vec());
-        Ok((StringToSign { access_key_id, text, hash: Hash::Sha1, signature: &self.signature }, form))
+        Ok(StringToSign { access_key_id, text, hash: Hash::Sha1, signature: &self.signature, signed })
     }
 
     /// The policy as it stands in the form.

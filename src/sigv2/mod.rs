@@ -3,7 +3,7 @@
 //!
 //! [`S3Request`] reads what S3 clients send, in the Authorization header (`AWS id:signature`) or in a URL; [`ApiRequest`]
 //! what clients of query APIs send (`SignatureVersion=2`). Both give a [`StringToSign`], whose comparison alone makes a
-//! [`VerifiedV2`].
+//! [`VerifiedV2`]: with the secret access key itself, or by the word of a worker that has it.
 //!
 //! Sources: "Signing and Authenticating REST Requests" (S3, Signature V2); "Signature Version 2 signing process" (AWS
 //! General Reference); botocore `auth.py` (HmacV1Auth, HmacV1QueryAuth, SigV2Auth).
@@ -25,6 +25,7 @@
 //! # Ok::<(), rederive::sigv4::HeadError>(())
 //! ```
 
+mod ambiguous;
 mod api;
 mod date;
 mod form;

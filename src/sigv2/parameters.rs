@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::sigv4::{Place, Refusal, decode};
+use crate::sigv4::{Place, Refusal, decode, shown};
 
 /// `name=value`, decoded; the value is `None` where there was no `=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,20 @@ pub(crate) fn parameters(text: &[u8]) -> Vec<Parameter> {
         Parameter { name: decoded(name), value: value.map(decoded) }
     };
     pieces.map(parameter).collect()
+}
+
+impl Parameter {
+    /// The name, for an error message.
+    pub fn shown_name(&self) -> String {
+        shown(&self.name)
+    }
+}
+
+/// Whether some `%` has no two digits after it. Readers differ on what that means.
+pub(super) fn has_broken_escape(text: &[u8]) -> bool {
+    let is_escape =
+        |at: usize| matches!(text.get(at + 1..at + 3), Some([a, b]) if a.is_ascii_hexdigit() && b.is_ascii_hexdigit());
+    memchr::memchr_iter(b'%', text).any(|at| !is_escape(at))
 }
 
 /// The value of a parameter that may come once.

@@ -1,21 +1,30 @@
 //! S3's Signature V2, in the Authorization header or in a URL.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memrchr;
 
+use super::ambiguous;
 use super::date::parse_http_date;
 use super::parameters::{Parameter, only, parameters};
 use rederive_hsm::sigv2::Hash;
 
-use super::signature::StringToSign;
+use super::signature::{Signed, StringToSign};
 use super::sub_resources::is_sub_resource;
-use crate::sigv4::{AmzDate, AuthorizationFault, Carrier, Refusal, RequestHead, UnixSeconds, split_authority};
+use crate::sigv4::head_v2::HeadV2;
+use crate::sigv4::{
+    AmzDate, AuthorizationFault, Carrier, PayloadStatus, Refusal, RequestHead, UnixSeconds, V2Fault, shown,
+    split_authority,
+};
 
 /// How far the time of a request may be off, in seconds.
 const SKEW: i64 = 15 * 60;
+
+/// The end of the year 9999: later times cannot be written.
+const LATEST: UnixSeconds = 253_402_300_799;
 
 /// A request to S3 with credentials of Signature V2 that are well formed, nothing of which has been verified.
 pub struct S3Request<'r, 'a> {
@@ -25,6 +34,7 @@ pub struct S3Request<'r, 'a> {
     time: Time,
     path: &'a [u8],
     parameters: Vec<Parameter>,
+    has_session_token: bool,
 }
 
 /// What time the credentials name.
@@ -72,24 +82,25 @@ impl<'r, 'a> S3Request<'r, 'a> {
         let mark = memchr::memchr(b'?', target).unwrap_or(target.len());
         let (path, query) = (&target[..mark], target.get(mark + 1..).unwrap_or_default());
         let parameters = parameters(query);
-        let authorization = header(head, "authorization")?;
-        let in_query = parameters.iter().any(|p| p.name == b"AWSAccessKeyId");
-        match (authorization, in_query) {
-            (Some(_), true) => Err(Refusal::SeveralCredentials),
-            (None, false) => Err(Refusal::MissingCredentials),
-            (Some(value), false) => Self::from_header(head, value, path, parameters),
-            (None, true) => Self::from_query(head, path, parameters),
-        }
+        let HeadV2 { carrier, has_session_token } = HeadV2::read(head)?;
+        ambiguous::check(head, &parameters)?;
+        let request = match carrier {
+            Some(Carrier::Header) => Self::from_header(head, path, parameters),
+            Some(Carrier::Query) => Self::from_query(head, path, parameters),
+            Some(Carrier::Form) | None => Err(Refusal::MissingCredentials),
+        };
+        request.map(|request| Self { has_session_token, ..request })
+    }
+
+    /// Whether a session token came.
+    pub fn has_session_token(&self) -> bool {
+        self.has_session_token
     }
 
     /// `AWS id:signature`.
-    fn from_header(
-        head: &'r RequestHead<'a>,
-        value: &[u8],
-        path: &'a [u8],
-        parameters: Vec<Parameter>,
-    ) -> Result<Self, Refusal> {
+    fn from_header(head: &'r RequestHead<'a>, path: &'a [u8], parameters: Vec<Parameter>) -> Result<Self, Refusal> {
         let carrier = Carrier::Header;
+        let value = header(head, "authorization")?.unwrap_or_default();
         let malformed =
             || Refusal::MalformedAuthorization(AuthorizationFault::NotNameValue("AWS id:signature is expected".into()));
         let credential = value.strip_prefix(b"AWS ").ok_or_else(malformed)?.trim_ascii();
@@ -102,7 +113,8 @@ impl<'r, 'a> S3Request<'r, 'a> {
             .ok_or_else(|| Refusal::MalformedDate { carrier, got: String::from_utf8_lossy(date).into_owned() })?;
         let signature = read_signature(&credential[colon + 1..])?;
         let access_key_id = access_key_id.to_owned();
-        Ok(Self { head, access_key_id, signature, time: Time::Signed(time), path, parameters })
+        let time = Time::Signed(time);
+        Ok(Self { head, access_key_id, signature, time, path, parameters, has_session_token: false })
     }
 
     /// AWSAccessKeyId, Expires and Signature.
@@ -118,9 +130,12 @@ impl<'r, 'a> S3Request<'r, 'a> {
             return Err(Refusal::MissingParts { carrier, parts: missing.collect() });
         };
         let expires = std::str::from_utf8(expires).unwrap_or_default();
-        let time = expires.parse().map_err(|_| Refusal::MalformedExpires { got: expires.to_owned() })?;
+        let is_time = |time: &UnixSeconds| *time <= LATEST && expires.bytes().all(|byte| byte.is_ascii_digit());
+        let time = expires.parse().ok().filter(is_time);
+        let time = time.ok_or_else(|| Refusal::MalformedExpires { got: shown(expires.as_bytes()) })?;
         let (access_key_id, signature) = (String::from_utf8_lossy(id).into_owned(), read_signature(signature)?);
-        Ok(Self { head, access_key_id, signature, time: Time::Expires(time), path, parameters })
+        let time = Time::Expires(time);
+        Ok(Self { head, access_key_id, signature, time, path, parameters, has_session_token: false })
     }
 
     /// The id that the request claims.
@@ -171,7 +186,26 @@ impl<'r, 'a> S3Request<'r, 'a> {
         text.push(b'\n');
         self.put_amz_headers(&mut text, reading);
         self.put_resource(&mut text, reading);
-        StringToSign { access_key_id: &self.access_key_id, text, hash: Hash::Sha1, signature: &self.signature }
+        let (access_key_id, signature) = (&self.access_key_id, &self.signature);
+        StringToSign { access_key_id, text, hash: Hash::Sha1, signature, signed: self.signed() }
+    }
+
+    fn signed(&self) -> Signed {
+        let (valid_until, lines) = match self.time {
+            Time::Signed(time) => (time.saturating_add(SKEW), &["content-md5", "content-type", "date"][..]),
+            Time::Expires(time) => (time, &["content-md5", "content-type"][..]),
+        };
+        let names = self.head.headers().iter().map(|header| String::from_utf8_lossy(header.name).to_ascii_lowercase());
+        let is_signed = |name: &String| name.starts_with("x-amz-") || lines.contains(&&**name);
+        let mut headers: Vec<_> = names.filter(is_signed).collect();
+        headers.sort();
+        headers.dedup();
+        // The date has its place in the text only where no x-amz-date stands among the headers.
+        headers.retain({
+            let has_amz_date = headers.iter().any(|name| name == "x-amz-date");
+            move |name| name != "date" || !has_amz_date
+        });
+        Signed { headers, valid_until, payload: PayloadStatus::Unsigned, form: None }
     }
 
     /// Expires of a URL; the date, unless an x-amz-date stands among the headers.
@@ -242,22 +276,52 @@ impl<'s> TimelyS3Request<'s, '_, '_> {
         [false, true]
             .map(|equals_before_nothing| self.0.read(&Reading { bucket, equals_before_nothing, ..Reading::default() }))
     }
+
+    /// The same for a service that is known by these names, in front of which a bucket may stand. There are two only where
+    /// they differ.
+    ///
+    /// # Errors
+    /// If the host is neither such a name nor under one nor an address. The signature does not cover it: what one client
+    /// signed for a bucket in the path, another could send to a host that names a bucket.
+    pub fn strings_to_sign_at(&self, names: &[String]) -> Result<Vec<StringToSign<'s>>, Refusal> {
+        let host = self.0.host().unwrap_or_default();
+        let bucket = bucket_of_host(host, names);
+        if bucket.is_none() && !is_address(host) && !is_one_of(host, names) {
+            return Err(Refusal::SignatureV2(V2Fault::UnknownHost(shown(host))));
+        }
+        let mut texts = Vec::from(self.strings_to_sign(bucket.as_deref()));
+        texts.dedup_by(|a, b| a.text == b.text);
+        Ok(texts)
+    }
 }
 
 /// The bucket in front of one of the names that the service is known by (ports do not count), in lower case. `None` if
 /// the host is one of the names itself, or has nothing to do with them.
 pub fn bucket_of_host(host: &[u8], names: &[String]) -> Option<Vec<u8>> {
-    let host = without_port(host).to_ascii_lowercase();
-    let is_name = |name: &&String| host == without_port(name.as_bytes()).to_ascii_lowercase();
-    if names.iter().any(|name| is_name(&name)) {
+    if is_one_of(host, names) {
         return None;
     }
+    let host = without_port(host).to_ascii_lowercase();
     let bucket = |name: &String| {
         let bucket = host.strip_suffix(&without_port(name.as_bytes()).to_ascii_lowercase()[..])?.strip_suffix(b".")?;
         (!bucket.is_empty()).then(|| bucket.to_vec())
     };
     // The longest name: `a.b.example` is bucket `a` of `b.example` rather than `a.b` of `example`.
     names.iter().filter_map(bucket).min_by_key(Vec::len)
+}
+
+fn is_one_of(host: &[u8], names: &[String]) -> bool {
+    names.iter().any(|name| without_port(host).eq_ignore_ascii_case(without_port(name.as_bytes())))
+}
+
+/// An address names no bucket.
+fn is_address(host: &[u8]) -> bool {
+    let host = std::str::from_utf8(without_port(host)).unwrap_or_default();
+    let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match in_brackets {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok(),
+    }
 }
 
 fn without_port(host: &[u8]) -> &[u8] {

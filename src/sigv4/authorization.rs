@@ -35,7 +35,16 @@ pub enum Carrier {
     Form,
 }
 
-/// A kind of credentials that is known and not accepted.
+/// What a signature is made with. A body in chunks is signed in the same way as its request, or not at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Algorithm {
+    /// Signature V4.
+    HmacSha256,
+    /// Signature V4A.
+    EcdsaP256Sha256,
+}
+
+/// A kind of credentials that is known and is no Signature V4.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scheme {
     /// Signature V4A, with ECDSA.
@@ -53,6 +62,7 @@ pub enum Scheme {
 /// The parts of a Signature V4, and the date that it was made for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Authorization<'a> {
+    pub algorithm: Algorithm,
     pub carrier: Carrier,
     pub access_key_id: &'a str,
     pub scope: CredentialScope<'a>,
@@ -137,6 +147,7 @@ impl<'a> Authorization<'a> {
         let seconds = expiration.unix().saturating_sub(date.unix()).clamp(0, i64::from(MAX_EXPIRES));
         let token = fields.get("x-amz-security-token").map(str::as_bytes);
         Ok(Self {
+            algorithm: Algorithm::HmacSha256,
             carrier,
             access_key_id: credential.access_key_id,
             scope: credential.scope,
@@ -167,6 +178,7 @@ impl<'a> Authorization<'a> {
         let carrier = Carrier::Header;
         let credential = Credential::read(credential, carrier)?;
         Ok(Self {
+            algorithm: Algorithm::HmacSha256,
             carrier,
             access_key_id: credential.access_key_id,
             scope: credential.scope,
@@ -193,6 +205,7 @@ impl<'a> Authorization<'a> {
         let credential = Credential::read(required.credential, carrier)?;
         let date = AmzDate::parse(required.date);
         Ok(Self {
+            algorithm: Algorithm::HmacSha256,
             carrier,
             access_key_id: credential.access_key_id,
             scope: credential.scope,

@@ -56,6 +56,16 @@ impl<'a> FormV2<'a> {
         self.signature
     }
 
+    /// Whether a session token came among the fields.
+    pub fn has_session_token(&self) -> bool {
+        self.form.fields().get("x-amz-security-token").is_some()
+    }
+
+    /// The last second of the policy.
+    pub fn valid_until(&self) -> UnixSeconds {
+        self.form.expiration().unix()
+    }
+
     /// The policy is not over, and the form is what it demands.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::authorization::{Carrier, Scheme};
+use super::authorization::{Algorithm, Authorization, Carrier, Scheme};
 use super::hex::{self, Digits};
 use super::refusal::{Refusal, shown};
 use super::scope::Family;
@@ -55,8 +55,6 @@ enum Claim<'a> {
     Hash(Digits<'a>),
     Unsigned,
     Streaming(StreamingKind),
-    StreamingEcdsa,
-    StreamingEcdsaTrailer,
     StreamingEvents,
 }
 
@@ -74,8 +72,6 @@ impl<'a> Claim<'a> {
         }
         Some(match text {
             UNSIGNED => Self::Unsigned,
-            b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD" => Self::StreamingEcdsa,
-            b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER" => Self::StreamingEcdsaTrailer,
             b"STREAMING-AWS4-HMAC-SHA256-EVENTS" => Self::StreamingEvents,
             _ => return None,
         })
@@ -121,18 +117,23 @@ impl<'a> Payload<'a> {
     /// Applies the rules of the service's family.
     pub fn resolve(
         family: Family,
-        carrier: Carrier,
+        &Authorization { carrier, algorithm, .. }: &Authorization<'_>,
         given: ContentSha256<'a>,
         body: Body<'_>,
     ) -> Result<Self, StringToSignError> {
         let stated = given.stated()?;
         match family {
-            Family::S3 => Self::resolve_s3(carrier, stated, body).map_err(StringToSignError::Refused),
+            Family::S3 => Self::resolve_s3(carrier, algorithm, stated, body).map_err(StringToSignError::Refused),
             Family::Query => Self::resolve_other(carrier, stated, body),
         }
     }
 
-    fn resolve_s3(carrier: Carrier, stated: Option<Stated<'a>>, body: Body<'_>) -> Result<Self, Refusal> {
+    fn resolve_s3(
+        carrier: Carrier,
+        algorithm: Algorithm,
+        stated: Option<Stated<'a>>,
+        body: Body<'_>,
+    ) -> Result<Self, Refusal> {
         let Some(stated) = stated else {
             return match carrier {
                 Carrier::Header => Err(Refusal::MissingContentSha256),
@@ -153,10 +154,14 @@ impl<'a> Payload<'a> {
             }
             (Claim::Unsigned, Carrier::Query) => Ok(Self { line, claimed: None, status: PayloadStatus::Unsigned }),
             (Claim::Unsigned, Carrier::Header) => stated.signed(line, PayloadStatus::Unsigned),
-            (Claim::Streaming(kind), Carrier::Header) => stated.signed(line, PayloadStatus::Streaming(kind)),
+            // Chunks that are signed are chained to the signature of the request, and signed as it is.
+            (Claim::Streaming(kind), Carrier::Header) if kind.algorithm().is_none_or(|chunks| chunks == algorithm) => {
+                stated.signed(line, PayloadStatus::Streaming(kind))
+            }
+            (Claim::Streaming(_), Carrier::Header) => Err(stated.illegal()),
             // A presigned URL has no place for the signatures that a chunk would follow.
             (Claim::Streaming(_), Carrier::Query) => Err(stated.illegal()),
-            (Claim::StreamingEcdsa | Claim::StreamingEcdsaTrailer | Claim::StreamingEvents, _) => Err(stated.illegal()),
+            (Claim::StreamingEvents, _) => Err(stated.illegal()),
         }
     }
 
@@ -167,11 +172,9 @@ impl<'a> Payload<'a> {
                 Claim::Hash(hash) if stated.is_signed => Ok(Self::with_hash(Line::Text(stated.text), hash, body)),
                 // Whoever sends the request can set an unsigned header: it is compared with the body, never believed.
                 Claim::Hash(hash) => Self::hash_of_body(carrier, Some(hash), body),
-                Claim::Unsigned
-                | Claim::Streaming(_)
-                | Claim::StreamingEcdsa
-                | Claim::StreamingEcdsaTrailer
-                | Claim::StreamingEvents => Err(StringToSignError::Refused(stated.illegal())),
+                Claim::Unsigned | Claim::Streaming(_) | Claim::StreamingEvents => {
+                    Err(StringToSignError::Refused(stated.illegal()))
+                }
             },
         }
     }

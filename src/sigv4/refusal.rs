@@ -39,7 +39,7 @@ pub enum Refusal {
         /// What is wrong with it.
         fault: CredentialFault,
     },
-    /// The signature is not 64 lower-case hexadecimal digits.
+    /// The signature is not of the form that it must have: for Signature V4, 64 lower-case hexadecimal digits.
     MalformedSignature {
         /// What came instead.
         got: String,
@@ -60,6 +60,8 @@ pub enum Refusal {
     MalformedTarget(TargetFault),
     /// A form with a POST policy is not what it must be.
     Form(FormFault),
+    /// A request of Signature V2 could be read in two ways that have the same signature.
+    SignatureV2(V2Fault),
 
     // Step 2 and 3: the key, judged by the authority.
     /// No such key was ever issued, or it is of a generation that is closed.
@@ -148,6 +150,22 @@ pub enum Refusal {
     AccessDenied {
         /// What to tell the caller.
         message: String,
+    },
+}
+
+/// What Signature V2 leaves open, and is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum V2Fault {
+    /// The host is not one by which the service is known, so that its bucket is not known, either.
+    UnknownHost(String),
+    /// A parameter that means another thing to whoever reads it than to whoever verifies it; its name.
+    AmbiguousParameter(String),
+    /// A header that is folded over several lines where the signature has one; its name.
+    FoldedHeader(&'static str),
+    /// The string to sign is longer than a worker takes.
+    TooLong {
+        /// The most bytes that it may have.
+        limit: usize,
     },
 }
 

@@ -272,7 +272,7 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
             header_is_signed: coverage.signed & self.named.content_sha256_bit != 0,
             parameter: self.authorization.content_sha256,
         };
-        Payload::resolve(family, self.carrier(), given, body)
+        Payload::resolve(family, &self.authorization, given, body)
     }
 
     /// `host` and every received `x-amz-…` must be signed, and what is listed must be there. Only

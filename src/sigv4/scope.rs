@@ -50,7 +50,7 @@ impl<'a> CredentialScope<'a> {
     ///
     /// # Errors
     /// The first part that is not well formed.
-    pub(super) fn without_region(date: &'a str, service: &'a str) -> Result<Self, ScopePart> {
+    pub fn without_region(date: &'a str, service: &'a str) -> Result<Self, ScopePart> {
         Self::new(date, "none", service).map(|scope| Self { region: "", ..scope })
     }
 

@@ -2,7 +2,7 @@
 
 use memchr::memchr2;
 
-use super::authorization::{Authorization, Carrier, HeaderParts, Scheme, SessionToken};
+use super::authorization::{Algorithm, Authorization, Carrier, HeaderParts, Scheme, SessionToken};
 use super::credential::Credential;
 use super::encode::{Place, decode};
 use super::head::RequestHead;
@@ -13,7 +13,7 @@ use super::presigned::{Part, Parts, QueryCredentials, read_expires};
 use super::refusal::{Refusal, ScopeFault, shown};
 use super::request::{Expectation, Regions, ScopedRequest, SignedRequest};
 use super::signed_headers::SignedHeaders;
-use super::string_to_sign::{StringToSign, StringToSignError};
+use super::string_to_sign::{SKEW, StringToSign, StringToSignError};
 use super::target::Target;
 use super::time::{AmzDate, UnixSeconds};
 use super::{CanonicalRequest, CredentialScope, Family};
@@ -52,7 +52,10 @@ pub struct V4aStringToSign<'r, 'a> {
 /// [`V4aStringToSign::verify`].
 #[derive(Debug)]
 pub struct VerifiedV4a<'a> {
-    access_key_id: &'a str,
+    /// The signature is not in here.
+    authorization: Authorization<'a>,
+    region_set: RegionSet,
+    signature: Vec<u8>,
     payload: PayloadStatus,
 }
 
@@ -88,6 +91,7 @@ impl<'r, 'a> V4aRequest<'r, 'a> {
             if named.amz_date.is_some() { AmzDate::parse(date_text) } else { AmzDate::parse_date_header(date_text) };
         let Credential { access_key_id, scope } = Credential::read_without_region(credential, carrier)?;
         let authorization = Authorization {
+            algorithm: Algorithm::EcdsaP256Sha256,
             carrier,
             access_key_id,
             scope,
@@ -133,6 +137,7 @@ impl<'r, 'a> V4aRequest<'r, 'a> {
         let Credential { access_key_id, scope } = Credential::read_without_region(required.credential, carrier)?;
         let date = AmzDate::parse(required.date);
         Ok(Authorization {
+            algorithm: Algorithm::EcdsaP256Sha256,
             carrier,
             access_key_id,
             scope,
@@ -222,32 +227,66 @@ impl<'a> V4aStringToSign<'_, 'a> {
     /// # Errors
     /// If it is another, or it is right and the body is not the one it was made for.
     pub fn verify(&self, key: &PublicKey) -> Result<VerifiedV4a<'a>, Refusal> {
-        let access_key_id = self.of.access_key_id();
         let is_right = |hash| key.verifies(self.of.string_to_sign_text(hash).as_bytes(), &self.of.signature);
         if !self.shared.canonical_request_hashes().any(is_right) {
-            let provided = self.of.signature.iter().map(|byte| format!("{byte:02x}")).collect();
+            let provided = base16ct::lower::encode_string(&self.of.signature);
             let string_to_sign =
                 self.shared.canonical_request_hashes().next().map(|hash| self.of.string_to_sign_text(hash));
             return Err(Refusal::SignatureDoesNotMatch {
-                access_key_id: access_key_id.to_owned(),
+                access_key_id: self.of.access_key_id().to_owned(),
                 provided,
                 string_to_sign: string_to_sign.unwrap_or_default(),
             });
         }
         self.shared.check_body()?;
-        Ok(VerifiedV4a { access_key_id, payload: self.shared.payload_status() })
+        Ok(VerifiedV4a {
+            authorization: *self.of.request.authorization(),
+            region_set: self.of.region_set.clone(),
+            signature: self.of.signature.clone(),
+            payload: self.shared.payload_status(),
+        })
     }
 }
 
 impl<'a> VerifiedV4a<'a> {
     /// The key that signed.
     pub fn access_key_id(&self) -> &'a str {
-        self.access_key_id
+        self.authorization.access_key_id
+    }
+
+    /// What it signed for; a scope of Signature V4A has no region.
+    pub fn scope(&self) -> CredentialScope<'a> {
+        self.authorization.scope
+    }
+
+    /// The regions that it signed for.
+    pub fn region_set(&self) -> &RegionSet {
+        &self.region_set
+    }
+
+    /// The headers that it signed.
+    pub fn signed_headers(&self) -> SignedHeaders<'a> {
+        self.authorization.signed_headers
     }
 
     /// What the signature says about the body.
     pub fn payload(&self) -> PayloadStatus {
         self.payload
+    }
+
+    /// When it was signed.
+    pub fn date(&self) -> AmzDate {
+        self.authorization.date
+    }
+
+    /// The signature itself, in DER: the first link of the chain that the signatures of chunks make.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The last second in which the same request would be accepted again.
+    pub fn valid_until(&self) -> UnixSeconds {
+        self.authorization.date.unix() + self.authorization.expires.map_or(SKEW, i64::from)
     }
 }
 

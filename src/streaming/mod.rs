@@ -26,7 +26,7 @@
 //! let date = AmzDate::parse(b"20260102T030405Z").expect("a time");
 //! let key = SigningKey::derive_from_text(b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", b"20260102", "local", "s3");
 //! let key = PreparedSigningKey::new(key).into();
-//! let seed = Seed::new(StreamingKind::SignedChunks, key, &date, &scope, &[0x2a; 32]);
+//! let seed = Seed::new(StreamingKind::SignedChunks, key, &date, &scope, &[0x2a; 32]).expect("signed with such a key");
 //!
 //! let mut decoder = Decoder::new(seed, &head, &ChunkLimits::default())?;
 //! let mut object = Vec::new();

@@ -113,6 +113,8 @@ impl Dev {
             .env("AWS_CONFIG_FILE", "/nonexistent")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            // botocore's own signers, not those of awscrt, which is there for Signature V4A.
+            .env("BOTO_DISABLE_CRT", "true")
             .env("AWS_ACCESS_KEY_ID", &pair.access_key_id)
             .env("AWS_SECRET_ACCESS_KEY", &pair.secret_access_key)
             .env("AWS_DEFAULT_REGION", &self.ready.region)

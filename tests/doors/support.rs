@@ -14,7 +14,7 @@ use rederive::explain::Deviation;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
     Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, Refused,
-    RpcDoor, Streaming, Verifier, VerifyCall,
+    RpcDoor, SignatureVersion, Streaming, Verifier, VerifyCall,
 };
 use rederive::sigv4::{AmzDate, Body, PayloadStatus, PreparedSigningKey, RequestHead, StreamingKind, VerifiedForm};
 use rederive_hsm::secret::Secret32;
@@ -121,11 +121,13 @@ fn key_for(call: &VerifyCall<'_>) -> Option<Arc<PreparedSigningKey>> {
 
 fn streaming() -> Streaming {
     let date = AmzDate::at(1_795_261_500);
-    Streaming { kind: StreamingKind::SignedChunks, date, seed_signature: [0x5e; 32] }
+    Streaming { kind: StreamingKind::SignedChunks, date, seed_signature: vec![0x5e; 32] }
 }
 
 fn accepted() -> Accepted {
     Accepted {
+        signature_version: SignatureVersion::V4,
+        public_key: None,
         access_key_id: "AKIARZPUZDIKAAERULUU".into(),
         account: "123456789012".into(),
         principal: Some(Principal {

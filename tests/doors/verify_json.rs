@@ -34,6 +34,7 @@ async fn accepted() {
     assert_eq!(answer.status, 200);
     let expected = json!({
         "decision": "accept",
+        "signature_version": "v4",
         "access_key_id": "AKIARZPUZDIKAAERULUU",
         "account": "123456789012",
         "principal": {"type": "User", "arn": "arn:aws:iam::123456789012:user/alice", "user_id": "AIDAEXAMPLE"},

@@ -91,7 +91,7 @@ fn decoder(head: &RequestHead<'_>, answer: &Value) -> Result<Decoder, Problem> {
             let scope = CredentialScope::new(part(), part(), part()).expect("well formed");
             let date = AmzDate::parse(text("/streaming/date").as_bytes()).expect("a time");
             let signature = unhex(text("/streaming/seed_signature")).expect("a signature");
-            Seed::new(kind, Arc::new(key), &date, &scope, &signature)
+            Seed::new(kind, Arc::new(key), &date, &scope, &signature).expect("no client here has other keys")
         }
     };
     Decoder::new(seed, head, &ChunkLimits::default()).map_err(|error| Problem::from(error.outside()))

@@ -55,7 +55,8 @@ fn chunks() -> impl Strategy<Value = Vec<Vec<u8>>> {
 }
 
 fn kinds() -> impl Strategy<Value = StreamingKind> {
-    prop::sample::select(&StreamingKind::ALL[..])
+    let kinds = StreamingKind::ALL.into_iter().filter(|kind| !kind.as_str().contains("ECDSA"));
+    prop::sample::select(kinds.collect::<Vec<_>>())
 }
 
 /// Ends of pieces, in order.

@@ -93,6 +93,7 @@ impl Wire {
         let scope = CredentialScope::new(date, region, service).expect("a scope");
         let time = AmzDate::parse(DATE.as_bytes()).expect("a time");
         let seed = Seed::new(self.kind, PreparedSigningKey::new(key).into(), &time, &scope, &self.seed);
+        let seed = seed.expect("this signer has no other keys");
         let fields = self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let head = RequestHead::from_fields(b"PUT", b"/b/k", fields, &Limits::default()).expect("a head");
         Decoder::new(seed, &head, &self.limits)

@@ -8,6 +8,7 @@ use crate::derivation::{Purpose, secret_access_key, secret_message, serial, seri
 use crate::pkcs11::{TokenError, hex};
 use crate::secret::{Secret32, SecretAccessKey};
 use crate::signing_key::SigningKey;
+use crate::sigv2::Question;
 use crate::sigv4a_key::PublicKey;
 use crate::wire::{Answer, Reason, Request};
 
@@ -32,21 +33,8 @@ impl<M: MasterKeys> Keeper<M> {
                 let key = SigningKey::derive(&self.secret(id)?, date, region, service);
                 Ok(Answer::Key(key.into_secret()))
             }
-            Request::SigV4aPublicKey { id, .. } => {
-                let Some(derived) = self.twice(id.fields().generation(), &secret_message(id, None))? else {
-                    return Ok(differ("a secret"));
-                };
-                let key = PublicKey::derive(secret_access_key(&derived).expose().as_bytes(), id.as_str());
-                Ok(key.map_or_else(|| Answer::Trouble("this secret makes no key pair".into()), Answer::PublicKey))
-            }
-            Request::MatchesV2(question) => {
-                let mut is_right = |_| {
-                    let secret = self.secret(question.id())?;
-                    Ok::<_, TokenError>(question.is_answered_by(secret.expose().as_bytes()))
-                };
-                // Nobody is refused by one session alone.
-                Ok(Answer::Matches(is_right(1)? || is_right(2)?))
-            }
+            Request::SigV4aPublicKey { id, .. } => self.public_key(id),
+            Request::MatchesV2(question) => self.matches(question),
             Request::TagKey(generation) => {
                 let key = self.twice(*generation, &subkey_message(Purpose::AccessKeyIdTag))?;
                 Ok(key.map_or_else(|| differ("the tag key"), Answer::Key))
@@ -95,6 +83,28 @@ impl<M: MasterKeys> Keeper<M> {
         };
         let id = AccessKeyId::assemble(prefix, &fields, tag_key);
         self.derive_twice(generation, id)
+    }
+
+    /// Derived twice: it is kept for long, and a wrong one would refuse whatever its owner signs.
+    fn public_key(&mut self, id: &AccessKeyId) -> Result<Answer, TokenError> {
+        let Some(derived) = self.twice(id.fields().generation(), &secret_message(id, None))? else {
+            return Ok(differ("a secret"));
+        };
+        let key = PublicKey::derive(secret_access_key(&derived).expose().as_bytes(), id.as_str());
+        Ok(key.map_or_else(|| Answer::Trouble("this secret makes no key pair".into()), Answer::PublicKey))
+    }
+
+    /// A no is the second session's as well. A yes cannot come of a wrong secret.
+    fn matches(&mut self, question: &Question) -> Result<Answer, TokenError> {
+        if question.is_answered_by(self.secret(question.id())?.expose().as_bytes()) {
+            return Ok(Answer::Matches(true));
+        }
+        match self.twice(question.id().fields().generation(), &secret_message(question.id(), None))? {
+            Some(derived) => {
+                Ok(Answer::Matches(question.is_answered_by(secret_access_key(&derived).expose().as_bytes())))
+            }
+            None => Ok(differ("a secret")),
+        }
     }
 
     fn derive_twice(&mut self, generation: Generation, id: AccessKeyId) -> Result<Answer, TokenError> {

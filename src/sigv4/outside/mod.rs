@@ -6,7 +6,7 @@ mod form;
 mod query;
 mod s3;
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, V2Fault};
 use super::scope::Family;
 
 /// An AWS error: what the body of the answer says, in whichever format the door has.
@@ -40,5 +40,16 @@ impl Refusal {
             Family::S3 => s3::outside(self),
             Family::Query => query::outside(self),
         }
+    }
+}
+
+fn v2_fault(fault: &V2Fault) -> String {
+    match fault {
+        V2Fault::UnknownHost(host) => format!("'{host}' is not a host for which Signature V2 is accepted."),
+        V2Fault::AmbiguousParameter(name) => {
+            format!("The parameter '{name}' is not accepted with Signature V2, which does not tell it from others.")
+        }
+        V2Fault::FoldedHeader(name) => format!("The header {name} is folded, which Signature V2 does not tell."),
+        V2Fault::TooLong { limit } => format!("The string to sign of Signature V2 may have {limit} bytes at most."),
     }
 }

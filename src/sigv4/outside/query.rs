@@ -6,7 +6,7 @@ use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeF
 use super::super::scope::ScopePart;
 use super::super::target::TargetFault;
 use super::super::time::{AmzDate, UnixSeconds};
-use super::Outside;
+use super::{Outside, v2_fault};
 
 pub(super) fn outside(refusal: &Refusal) -> Outside {
     match refusal {
@@ -22,9 +22,7 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
         Refusal::MissingParts { carrier, parts } => missing_parts(*carrier, parts),
         Refusal::MalformedAuthorization(fault) => incomplete(authorization_fault(fault)),
         Refusal::MalformedCredential { fault, .. } => malformed_credential(fault),
-        Refusal::MalformedSignature { .. } => {
-            does_not_match("The signature you provided is not 64 lower-case hexadecimal digits.")
-        }
+        Refusal::MalformedSignature { .. } => does_not_match("The signature you provided is not well formed."),
         Refusal::SignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
         Refusal::MalformedDate { got, .. } => {
             incomplete(format!("Date must be in ISO-8601 'basic format'. Got '{got}'."))
@@ -48,6 +46,7 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
             let texts: Vec<_> = faults.iter().map(scope_fault).collect();
             Outside::new(DOES_NOT_MATCH, 403, texts.join(" "))
         }
+        Refusal::SignatureV2(fault) => incomplete(v2_fault(fault)),
         Refusal::TooManyRegions { limit } => {
             access_denied(format!("This access key was used in more than {limit} regions today."))
         }

@@ -6,7 +6,7 @@ use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeF
 use super::super::scope::ScopePart;
 use super::super::target::TargetFault;
 use super::super::time::{AmzDate, UnixSeconds};
-use super::{Outside, form};
+use super::{Outside, form, v2_fault};
 
 pub(super) fn outside(refusal: &Refusal) -> Outside {
     match refusal {
@@ -29,8 +29,7 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
         Refusal::MalformedAuthorization(fault) => malformed(Carrier::Header, &authorization_fault(fault)),
         Refusal::MalformedCredential { carrier, fault } => malformed_credential(*carrier, fault),
         Refusal::MalformedSignature { got } => {
-            does_not_match("The signature you provided is not 64 lower-case hexadecimal digits.")
-                .with("SignatureProvided", got)
+            does_not_match("The signature you provided is not well formed.").with("SignatureProvided", got)
         }
         Refusal::SignedHeaders(fault) => does_not_match(signed_headers_fault(fault)),
         Refusal::MalformedDate { carrier: Carrier::Header, .. } => access_denied(NEEDS_DATE),
@@ -40,6 +39,7 @@ pub(super) fn outside(refusal: &Refusal) -> Outside {
         Refusal::MalformedExpires { got } => malformed_expires(got),
         Refusal::MalformedTarget(fault) => malformed_target(*fault),
         Refusal::Form(fault) => form::outside(fault),
+        Refusal::SignatureV2(fault) => Outside::new("InvalidRequest", 400, v2_fault(fault)),
         Refusal::UnknownAccessKeyId(id) | Refusal::InactiveKey(id) | Refusal::TemporaryKeyNotSupported(id) => {
             unknown_key(id)
         }
@@ -147,6 +147,9 @@ fn missing_parts(carrier: Carrier, parts: &[&str]) -> Outside {
             carrier,
             "the authorization header requires three components: Credential, SignedHeaders, and Signature.",
         ),
+        Carrier::Query if parts.iter().any(|part| ["AWSAccessKeyId", "Expires", "Signature"].contains(part)) => {
+            access_denied("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
+        }
         Carrier::Query => query_parameters(format!(
             "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
              X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters. Missing: {}.",
@@ -230,8 +233,10 @@ fn skewed(signed: &AmzDate, now: UnixSeconds, tolerance: i64) -> Outside {
 }
 
 fn expired(signed: &AmzDate, expires: u32, now: UnixSeconds) -> Outside {
-    access_denied("Request has expired")
-        .with("X-Amz-Expires", expires.to_string())
+    let expired = access_denied("Request has expired");
+    // A URL of Signature V2 has no such parameter.
+    let expired = if expires > 0 { expired.with("X-Amz-Expires", expires.to_string()) } else { expired };
+    expired
         .with("Expires", AmzDate::at(signed.unix() + i64::from(expires)).extended())
         .with("ServerTime", AmzDate::at(now).extended())
 }
@@ -261,7 +266,9 @@ fn illegal_content_sha256(got: &str) -> Outside {
         "InvalidArgument",
         400,
         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, \
-         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.",
+         STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, \
+         STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 \
+         value.",
     )
     .with("ArgumentName", "x-amz-content-sha256")
     .with("ArgumentValue", got)
