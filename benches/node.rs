@@ -26,8 +26,8 @@ use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
 use rederive::rpc::v1::verifier_client::VerifierClient;
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor, Verifier,
-    VerifyCall, v1,
+    Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor,
+    SignatureVersion, Verifier, VerifyCall, v1,
 };
 use rederive::sigv4::{Body, Expectation, PayloadStatus, Regions, RequestHead};
 use rederive::site::Site;
@@ -156,6 +156,8 @@ impl Verifier for ParsesOnly {
     async fn verify(&self, call: VerifyCall<'_>, _: &Grants, _: &RequestId) -> Decision {
         black_box(call.head.headers().len());
         Decision::Accept(Box::new(Accepted {
+            signature_version: SignatureVersion::V4,
+            public_key: None,
             access_key_id: "AKIARZPUZDIKAAERULUU".into(),
             account: "123456789012".into(),
             principal: Some(Principal {

@@ -8,6 +8,10 @@ use crate::sigv2::ApiRequest;
 use crate::sigv4::{Body, Expectation, Family, Refusal, RequestHead, Scheme};
 
 /// A request that was accepted, by its signature version.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "V4 is nearly all there is, and does not pay an allocation for the others"
+)]
 pub enum AcceptedBy<'a> {
     /// Signature V4.
     V4(Accepted<'a>),

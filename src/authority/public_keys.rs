@@ -32,10 +32,7 @@ impl PublicKeys {
         id: &AccessKeyId,
         fetch: impl Future<Output = Result<PublicKey, Unavailable>>,
     ) -> Result<PublicKey, Unavailable> {
-        let late = |_| Unavailable {
-            token: "any".into(),
-            reason: "others wait for the same public key, and none came in time".into(),
-        };
+        let late = |_| Unavailable { reason: "others wait for the same public key, and none came in time".into() };
         let waiting = self.keys.get_or_insert_async(id, fetch);
         tokio::time::timeout(self.deadline, waiting).await.map_err(late)?
     }
