@@ -492,3 +492,51 @@ fn a_ceremony_that_is_broken_off_leaves_nothing() {
     // The same with the right PIN goes through: nothing was in its way.
     assert!(two.ceremony(TwoTokens::OFFICER).status.success());
 }
+
+#[test]
+fn a_generation_goes_one_way_from_pending_to_closed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(directory.path());
+    let config = directory.path().join("rederive.toml");
+    let (old, other) = (dev.user("old"), dev.user("other"));
+    let accepted = |pair: &Pair| dev.verify(&sign::s3_get(pair, "local", "h", "/b/k").call()).1["decision"] == "accept";
+    let generation = |pair: &Pair| {
+        let output = Command::new(REDERIVE).args(["key", "decode", &pair.access_key_id]).output().expect("runs");
+        field(&text(&output), "generation")
+    };
+    assert!(fails(&["generation", "create", "--shares", "8000-7fff"], &config).contains("no range of shares"));
+    assert!(done(&["generation", "create", "--pending"], &config).contains("generation   1  pending"));
+    assert_eq!(generation(&dev.user("still-old")), "0", "a pending one makes no keys");
+
+    assert!(done(&["generation", "promote", "1"], &config).contains("generation 1 is issuing"));
+    let mut number = 0;
+    let mut new = None;
+    common::wait_until("a key of the new generation", Duration::from_secs(20), || {
+        number += 1;
+        new = Some(dev.user(&format!("u{number}"))).filter(|pair| generation(pair) == "1");
+        new.is_some()
+    });
+    let new = new.expect("it came");
+    assert!(done(&["generation", "retire", "0"], &config).contains("generation 0 is verifying"));
+    assert!(fails(&["generation", "promote", "0"], &config).contains("is verifying and can't become issuing"));
+    assert!(accepted(&old) && accepted(&other) && accepted(&new));
+
+    let progress = done(&["generation", "progress"], &config);
+    let active = progress.lines().find_map(|line| line.strip_prefix("generation   0  verifying  ")).expect("a line");
+    let active = active.trim_end_matches(" active keys").to_owned();
+    assert!(progress.contains(&format!("account {}", dev.ready.account)), "{progress}");
+    let refused = fails(&["generation", "close", "0"], &config);
+    assert!(refused.contains(&format!("has {active} active keys")), "{refused}");
+    assert!(accepted(&old), "the control: nothing was closed");
+
+    assert!(done(&["generation", "close", "0", "--breaks", &active], &config).contains("is closed"));
+    common::wait_until("refusal of its keys", Duration::from_secs(5), || !accepted(&old) && !accepted(&other));
+    let (_, answer) = dev.verify(&sign::s3_get(&old, "local", "h", "/b/k").call());
+    assert_eq!(answer["code"], "InvalidAccessKeyId");
+    dev.aws_refused(&old, "sts get-caller-identity", "InvalidClientTokenId");
+    assert!(accepted(&new), "no other key notices");
+    assert!(std::fs::read_to_string(directory.path().join("log")).expect("a log").contains("its generation is closed"));
+    assert!(fails(&["generation", "retire", "0"], &config).contains("is closed and can't become verifying"));
+    let note = done(&["generation", "retire", "1"], &config);
+    assert!(note.contains("no generation issues for 65536"), "{note}");
+}

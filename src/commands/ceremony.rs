@@ -119,7 +119,12 @@ async fn carry_out(site: &Site, ceremony: &ceremony::Ceremony<'_>) -> Result<(Ge
     registry.check_writable().await?;
     let next = generation::next(&registry).await?;
     let transcript = ceremony.carry_out(next, &mut |step| eprintln!("done: {step}"))?;
-    let row = generation::row(next, transcript.generation, &transcript.check_value, KeyClass::Replica)?;
+    let row = generation::row(
+        next,
+        transcript.generation,
+        &transcript.check_value,
+        generation::Wanted::for_all(KeyClass::Replica),
+    )?;
     registry.insert_generation(&row).await?;
     let tokens = json!([ceremony.origin.name, ceremony.receiver.name]);
     let event = generation::event(&row).with_parameters(json!({ "ceremony": { "tokens": tokens } }));

@@ -166,7 +166,7 @@ async fn set_up(site: &Site, state: &Path) -> Result<Registry, Failure> {
         Store::prepare(state)?;
         let token = site.token(None)?;
         site.administrate(token, &AdminRequest::Initialise { token: site.token_config(token)? })?;
-        generation::make(site, token, &registry, KeyClass::Strict).await?;
+        generation::make(site, token, &registry, generation::Wanted::for_all(KeyClass::Strict)).await?;
     }
     let account = account();
     if !registry.account_exists(account).await? {

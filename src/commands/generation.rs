@@ -1,6 +1,7 @@
 //! `rederive generation`: the master keys, one a generation.
 
 use std::fs::File;
+use std::ops::RangeInclusive;
 
 use clap::{Args, Subcommand, ValueEnum};
 use rederive::audit::Event;
@@ -14,6 +15,7 @@ use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 use serde_json::json;
 
 use super::config_file::ConfigFile;
+use super::generation_life::Life;
 use super::{Failure, block_on, can_be_recorded, feed, now, output, record};
 
 #[derive(Args)]
@@ -34,12 +36,34 @@ enum GenerationCommand {
         /// The token it is made on, by its name in the configuration [default: the first]
         #[arg(long, value_name = "NAME")]
         token: Option<String>,
+        /// Announce it only: keys are made in it from 'generation promote' on
+        #[arg(long)]
+        pending: bool,
+        /// The shares of accounts that it is good for, for ever: first and last, in hexadecimal
+        #[arg(long, value_name = "FIRST-LAST", default_value = "0000-ffff")]
+        shares: String,
     },
+    #[command(flatten)]
+    Life(Life),
     /// List generations with their states, classes, shares and check values
     List {
         #[command(flatten)]
         config: ConfigFile,
     },
+}
+
+/// What is to be made.
+pub(super) struct Wanted {
+    pub class: KeyClass,
+    pub state: GenerationState,
+    pub shares: RangeInclusive<u16>,
+}
+
+impl Wanted {
+    /// One that issues for everybody.
+    pub(super) fn for_all(class: KeyClass) -> Self {
+        Self { class, state: GenerationState::Issuing, shares: 0..=u16::MAX }
+    }
 }
 
 /// The classes that a key can be made with.
@@ -63,20 +87,23 @@ impl From<Class> for KeyClass {
 impl Generation {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
-            GenerationCommand::Create { config, class, token } => {
-                create(&config.load()?, class.into(), token.as_deref())
+            GenerationCommand::Create { config, class, token, pending, shares } => {
+                let state = if pending { GenerationState::Pending } else { GenerationState::Issuing };
+                let wanted = Wanted { class: class.into(), state, shares: parse_shares(&shares)? };
+                create(&config.load()?, token.as_deref(), wanted)
             }
+            GenerationCommand::Life(life) => life.run(),
             GenerationCommand::List { config } => list(&config.load()?),
         }
     }
 }
 
-fn create(site: &Site, class: KeyClass, token: Option<&str>) -> Result<(), Failure> {
-    let token = site.token(token)?;
+fn create(site: &Site, token: Option<&str>, wanted: Wanted) -> Result<(), Failure> {
+    let (token, class) = (site.token(token)?, wanted.class);
     let row = block_on(async {
         let (registry, _) = site.open_registry().await?;
         can_be_recorded(site)?;
-        let row = make(site, token, &registry, class).await?;
+        let row = make(site, token, &registry, wanted).await?;
         record(site, event(&row)).await?;
         Ok(row)
     })?;
@@ -108,17 +135,17 @@ pub(super) async fn make(
     site: &Site,
     token: &Token,
     registry: &Registry,
-    class: KeyClass,
+    wanted: Wanted,
 ) -> Result<GenerationRow, Failure> {
     let _only = only_one(site)?;
     // A key that is made and then not registered costs its number.
     registry.check_writable().await?;
     let next = next(registry).await?;
-    let request = AdminRequest::Generate { token: site.token_config(token)?, generation: next, class };
+    let request = AdminRequest::Generate { token: site.token_config(token)?, generation: next, class: wanted.class };
     let AdminAnswer::Generated { generation, check_value } = site.administrate(token, &request)? else {
         return Err("the admin worker gave an answer of another kind".into());
     };
-    let row = row(next, generation, &check_value, class)?;
+    let row = row(next, generation, &check_value, wanted)?;
     registry.insert_generation(&row).await?;
     // With the first generation comes the key that signs the deny feed. Nodes without verifiers do without.
     if let Err(failure) = feed::control_key(site, token) {
@@ -136,7 +163,8 @@ pub(super) async fn next(registry: &Registry) -> Result<u8, Failure> {
 }
 
 /// The row of a master that was just made. Where it is not of the number that was next, tells why.
-pub(super) fn row(next: u8, generation: u8, check_value: &str, class: KeyClass) -> Result<GenerationRow, Failure> {
+pub(super) fn row(next: u8, generation: u8, check_value: &str, wanted: Wanted) -> Result<GenerationRow, Failure> {
+    let Wanted { class, state, shares } = wanted;
     for skipped in next..generation {
         eprintln!(
             "Note: generation {skipped} is skipped: the token holds a key of it that this registry does not know, and \
@@ -145,10 +173,10 @@ pub(super) fn row(next: u8, generation: u8, check_value: &str, class: KeyClass) 
     }
     Ok(GenerationRow {
         number: Number::new(generation).ok_or("the admin worker gave no generation")?,
-        state: GenerationState::Issuing,
+        state,
         check_value: unhex(check_value).ok_or("the admin worker gave no check value")?,
         class,
-        shares: 0..=u16::MAX,
+        shares,
         created_at: now(),
     })
 }
@@ -178,6 +206,14 @@ pub(super) fn describe(row: &GenerationRow) -> String {
         row.shares.end(),
         &hex(&row.check_value)[..16],
     )
+}
+
+/// `0000-7fff`.
+fn parse_shares(text: &str) -> Result<RangeInclusive<u16>, Failure> {
+    let share = |text: &str| (text.len() == 4).then(|| u16::from_str_radix(text, 16).ok()).flatten();
+    let range = text.split_once('-').and_then(|(first, last)| Some(share(first)?..=share(last)?));
+    let range = range.filter(|range| !range.is_empty());
+    range.ok_or_else(|| format!("'{text}' is no range of shares, such as 0000-7fff").into())
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -11,6 +11,7 @@ mod doctor;
 mod explain;
 mod feed;
 mod generation;
+mod generation_life;
 mod handout;
 mod issuer;
 mod key;

@@ -104,6 +104,16 @@ pub enum RegistryError {
         /// The state asked for.
         to: GenerationState,
     },
+    /// Closing the generation would break keys that whoever closes it did not name.
+    #[error(
+        "generation {generation} has {active} active keys, which would be refused: 'generation progress' shows whose; say --breaks {active} to break them"
+    )]
+    StillInUse {
+        /// The generation.
+        generation: Generation,
+        /// How many active keys it has.
+        active: i64,
+    },
     /// A setting was fixed at first start and differs from the one asked for.
     #[error("{0}")]
     SettingFixed(String),

@@ -1,0 +1,128 @@
+//! The life of a generation after it was made: `promote`, `retire`, `close`, `progress`.
+
+use clap::{Args, Subcommand};
+use rederive::audit::Event;
+use rederive::registry::{Dependents, GenerationState, Registry};
+use rederive::site::Site;
+use rederive_hsm::access_key_id::Generation as Number;
+use serde_json::json;
+
+use super::config_file::ConfigFile;
+use super::{Failure, block_on, can_be_recorded, now, output, record};
+
+#[derive(Args)]
+pub struct Which {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Its number, 0 to 127
+    number: u8,
+}
+
+#[derive(Subcommand)]
+pub enum Life {
+    /// Make new keys in a pending generation from now on
+    Promote(Which),
+    /// Make no new keys in a generation any more; those that it has go on
+    Retire(Which),
+    /// Refuse every key of a generation, for good and on every node; there is no way back
+    Close {
+        #[command(flatten)]
+        which: Which,
+        /// How many active keys it breaks, as 'generation progress' counts them: needed unless there is none
+        #[arg(long, value_name = "COUNT", default_value_t = 0)]
+        breaks: i64,
+    },
+    /// Show how many active keys still depend on each generation, by account and last use
+    Progress {
+        #[command(flatten)]
+        config: ConfigFile,
+    },
+}
+
+impl Life {
+    pub fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Promote(which) => which.become_state(GenerationState::Issuing),
+            Self::Retire(which) => which.become_state(GenerationState::Verifying),
+            Self::Close { which, breaks } => which.close(breaks),
+            Self::Progress { config } => progress(&config.load()?),
+        }
+    }
+}
+
+impl Which {
+    fn number(&self) -> Result<Number, Failure> {
+        Number::new(self.number)
+            .ok_or_else(|| format!("{} is no generation: they go from 0 to 127", self.number).into())
+    }
+
+    fn become_state(&self, state: GenerationState) -> Result<(), Failure> {
+        let (site, number) = (self.config.load()?, self.number()?);
+        block_on(async {
+            let (registry, _) = site.open_registry().await?;
+            can_be_recorded(&site)?;
+            registry.set_generation_state(number, state, now()).await?;
+            record(&site, event(number, state, None)).await?;
+            warn_where_nobody_issues(&registry).await
+        })?;
+        Ok(output::line(&format!("generation {number} is {state}"))?)
+    }
+
+    fn close(&self, breaks: i64) -> Result<(), Failure> {
+        let (site, number) = (self.config.load()?, self.number()?);
+        block_on(async {
+            let (registry, _) = site.open_registry().await?;
+            registry.close_generation(number, breaks, now()).await?;
+            // What takes away is never held up by the log.
+            record(&site, event(number, GenerationState::Closed, Some(breaks))).await?;
+            warn_where_nobody_issues(&registry).await
+        })?;
+        Ok(output::line(&format!("generation {number} is closed: its keys are refused everywhere"))?)
+    }
+}
+
+fn event(number: Number, state: GenerationState, breaks: Option<i64>) -> Event {
+    Event::command("SetGenerationState", now()).with_parameters(json!({
+        "generation": number.number(), "state": state.as_str(), "activeKeys": breaks,
+    }))
+}
+
+/// No key can be made for accounts whose shares no issuing generation covers.
+async fn warn_where_nobody_issues(registry: &Registry) -> Result<(), Failure> {
+    let rows = registry.generations().await?;
+    let issuing = || rows.iter().filter(|row| row.state == GenerationState::Issuing);
+    let uncovered = (0..=u16::MAX).filter(|share| !issuing().any(|row| row.shares.contains(share))).count();
+    if uncovered > 0 {
+        eprintln!(
+            "Note: no generation issues for {uncovered} of the 65536 shares of accounts: 'generation create' makes one"
+        );
+    }
+    Ok(())
+}
+
+fn progress(site: &Site) -> Result<(), Failure> {
+    let (rows, dependents) = block_on(async {
+        let registry = Registry::open_to_read(&site.registry()?).await?;
+        Ok((registry.generations().await?, registry.dependents().await?))
+    })?;
+    for row in rows {
+        let of_it: Vec<&Dependents> = dependents.iter().filter(|one| one.generation == row.number).collect();
+        let active: i64 = of_it.iter().map(|one| one.active).sum();
+        output::line(&format!("generation {:>3}  {:<9}  {active} active keys", row.number.number(), row.state))?;
+        for one in of_it {
+            let used = one.last_used_at.map_or("never used".to_owned(), |at| format!("last used {}", age(now() - at)));
+            output::line(&format!("    account {}  {} active keys  {used}", one.account, one.active))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long ago, in the largest unit that says something.
+fn age(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7_200 => format!("{} min ago", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} days ago", seconds / 86_400),
+    }
+}
