@@ -2,125 +2,17 @@
 
 mod sigv4_support;
 
-use std::time::{Duration, UNIX_EPOCH};
+#[path = "sigv4_support/mutations.rs"]
+mod mutations;
+#[path = "sigv4_support/sdk_signer.rs"]
+mod sdk_signer;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
-    UriPathNormalizationMode,
-};
 use proptest::prelude::*;
-use rederive::sigv4::{Body, Family, Limits, RequestHead, SignedRequest, UnixSeconds};
+use rederive::sigv4::{Body, Family, Limits, RequestHead, SignedRequest};
+use sdk_signer::{ID, NOW, SECRET, awkward, sign, unsigned, uri_encode};
 use sigv4_support::Verifier;
 
-const ID: &str = "AKIAIOSFODNN7EXAMPLE";
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-const NOW: UnixSeconds = 1_767_323_045;
 const HASH_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// A request as a client would have it before it is signed.
-#[derive(Clone, Debug)]
-struct Unsigned {
-    service: &'static str,
-    method: &'static str,
-    path: String,
-    query: Vec<(String, String)>,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    in_query: bool,
-    token: Option<String>,
-}
-
-/// The encoding of the documentation, written anew so that the code under test does not check itself.
-fn uri_encode(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-/// Text with all that is awkward in keys and parameters.
-fn awkward() -> impl Strategy<Value = String> {
-    proptest::string::string_regex("[a-zA-Z0-9 +%/&=;:@!$'()*,?~_.äß語\\-]{1,12}").expect("a pattern")
-}
-
-fn unsigned() -> impl Strategy<Value = Unsigned> {
-    let segment = awkward().prop_filter("dot segments are the vectors' part", |s| s != "." && s != "..");
-    let headers = proptest::collection::btree_map(
-        "x-amz-meta-[a-z]{1,6}|my-[a-z]{1,8}",
-        "[!-~]{1,8}( {1,3}[!-~]{1,8}){0,2}",
-        0..5,
-    );
-    (
-        prop_oneof![Just("s3"), Just("iam"), Just("execute-api")],
-        prop_oneof![Just("GET"), Just("PUT"), Just("POST"), Just("DELETE")],
-        proptest::collection::vec(prop_oneof![4 => segment, 1 => Just(String::new())], 0..4),
-        proptest::collection::vec((awkward(), prop_oneof![awkward(), Just(String::new())]), 0..4),
-        headers,
-        proptest::collection::vec(any::<u8>(), 0..40),
-        any::<bool>(),
-        proptest::option::of("[A-Za-z0-9+/]{20,40}=="),
-    )
-        .prop_map(|(service, method, segments, query, headers, body, in_query, token)| Unsigned {
-            service,
-            method,
-            path: format!("/{}", segments.iter().map(|s| uri_encode(s)).collect::<Vec<_>>().join("/")),
-            query,
-            headers: headers.into_iter().collect(),
-            body,
-            in_query,
-            token,
-        })
-}
-
-fn settings(request: &Unsigned) -> SigningSettings {
-    let mut settings = SigningSettings::default();
-    if request.service == "s3" {
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    }
-    if request.in_query {
-        settings.signature_location = SignatureLocation::QueryParams;
-        settings.expires_in = Some(Duration::from_secs(600));
-    }
-    settings
-}
-
-/// Signs with the signer of AWS's own Rust SDK, and writes the request as it goes over the wire.
-fn sign(request: &Unsigned) -> Vec<u8> {
-    let identity = Credentials::new(ID, SECRET, request.token.clone(), None, "test").into();
-    let parameters = aws_sigv4::sign::v4::SigningParams::builder()
-        .identity(&identity)
-        .region("local")
-        .name(request.service)
-        .time(UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs()))
-        .settings(settings(request))
-        .build()
-        .expect("all that is needed")
-        .into();
-    let query: Vec<_> =
-        request.query.iter().map(|(name, value)| format!("{}={}", uri_encode(name), uri_encode(value))).collect();
-    let mut target = request.path.clone();
-    if !query.is_empty() {
-        target = format!("{target}?{}", query.join("&"));
-    }
-    let headers = || request.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let body = match (request.service, request.in_query) {
-        ("s3", true) => SignableBody::UnsignedPayload,
-        _ => SignableBody::Bytes(&request.body),
-    };
-    let signable = SignableRequest::new(request.method, format!("http://host.example{target}"), headers(), body);
-    let signed = aws_sigv4::http_request::sign(signable.expect("a request"), &parameters).expect("it signs");
-    let (instructions, _) = signed.into_parts();
-    for (name, value) in instructions.params() {
-        let mark = if target.contains('?') { '&' } else { '?' };
-        target = format!("{target}{mark}{name}={}", uri_encode(value));
-    }
-    let mut raw = format!("{} {target} HTTP/1.1\r\nHost: host.example\r\n", request.method);
-    for (name, value) in headers().chain(instructions.headers()) {
-        raw += &format!("{name}: {value}\r\n");
-    }
-    [format!("{raw}\r\n").into_bytes(), request.body.clone()].concat()
-}
 
 /// A head signed with nonsense, for looking at its canonical form.
 fn canonical_lines(target: &str, service: &str) -> Option<(String, String)> {
