@@ -44,11 +44,14 @@ impl Registry {
 
     /// The feed's epoch and how far it goes, every entry up to there with its hash.
     pub async fn feed_head(&self) -> Result<(Epoch, Chain)> {
-        let head = head(&mut self.readers.acquire().await?).await?;
-        if head.1.number == self.last_change().await? {
-            return Ok(head);
+        // In one look, or a change between two would make it wait for the write lock, only to find nothing to do.
+        let row = query("SELECT one, epoch, number, hash, (SELECT last FROM change_counter) AS last FROM feed_head");
+        let row = row.fetch_one(&mut self.readers.acquire().await?).await?;
+        let (epoch, head) = read_head(&row)?;
+        if head.number == Cells::of(&row, "feed_head", "one").int("last")? {
+            return Ok((epoch, head));
         }
-        // A node of an older version appended, or somebody does right now, in which case there is nothing left to fill in.
+        // A node of an older version appended.
         transact!(self, |transaction| fill_in(transaction))
     }
 
@@ -214,8 +217,11 @@ async fn set_head(transaction: &mut Connection, head: &Chain) -> Result<()> {
 }
 
 async fn head(connection: &mut Connection) -> Result<(Epoch, Chain)> {
-    let row = query("SELECT one, epoch, number, hash FROM feed_head").fetch_one(connection).await?;
-    let cells = Cells::of(&row, "feed_head", "one");
+    read_head(&query("SELECT one, epoch, number, hash FROM feed_head").fetch_one(connection).await?)
+}
+
+fn read_head(row: &Row) -> Result<(Epoch, Chain)> {
+    let cells = Cells::of(row, "feed_head", "one");
     Ok((cells.bytes("epoch")?, Chain { number: cells.int("number")?, hash: cells.hash("hash")? }))
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each suite uses its part")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,7 +21,7 @@ start() {
     "$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= -c max_connections=300 \
         -c shared_buffers=32MB "$@" >>"$folder/server.log" 2>&1 </dev/null &
     pid=$!
-    until "$bin/pg_isready" -q -h "$folder"; do kill -0 "$pid" || exit 1; sleep 0.02; done
+    until "$bin/pg_isready" -q -h "$folder"; do kill -0 "$pid" || { cat "$folder/server.log" >&2; exit 1; }; sleep 0.02; done
     echo "$pid"
 }
 trap 'rm -rf "$folder"' EXIT
@@ -43,6 +44,7 @@ const QUICK: [&str; 4] = ["-c", "fsync=off", "-c", "full_page_writes=off"];
 /// A running server.
 pub struct Server {
     folder: PathBuf,
+    port: u16,
     supervisor: Mutex<Supervisor>,
     databases: AtomicU32,
 }
@@ -81,14 +83,40 @@ impl Server {
         Self::start(&[])
     }
 
+    /// One that listens at 127.0.0.1, with a certificate and its key in PEM.
+    pub fn with_tls(certificate: &str, key: &str) -> Self {
+        let settings =
+            "-c listen_addresses=127.0.0.1 -c ssl=on -c ssl_cert_file=../server.pem -c ssl_key_file=../server.key";
+        let settings: Vec<_> = settings.split(' ').chain(QUICK).collect();
+        let files = [("server.pem", certificate), ("server.key", key)];
+        // It cannot be told to find a port by itself, and somebody else may take the one that was free.
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port").port();
+        (0..10).find_map(|_| Self::try_to_start(&settings, &files, free())).expect("it starts")
+    }
+
+    /// Where it listens, if it does.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn start(settings: &[&str]) -> Self {
+        // Of a socket in a folder of its own, the port is a part of the name.
+        Self::try_to_start(settings, &[], 5432).expect("it starts")
+    }
+
+    fn try_to_start(settings: &[&str], files: &[(&str, &str)], port: u16) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("rederive-postgres").tempdir().expect("a folder").keep();
+        for (name, text) in files {
+            let file =
+                std::fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(folder.join(name));
+            file.and_then(|mut file| file.write_all(text.as_bytes())).expect("writable");
+        }
         let user = if rustix::process::getuid().is_root() { Some("postgres") } else { None };
         let mut command = match user {
             None => Command::new("sh"),
             // The server refuses to run as root.
             Some(user) => {
-                let given = Command::new("chown").arg(user).arg(&folder).status().expect("chown runs");
+                let given = Command::new("chown").args(["-R", user]).arg(&folder).status().expect("chown runs");
                 assert!(given.success(), "there is a user {user}");
                 let mut command = Command::new("setpriv");
                 command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "sh"]);
@@ -100,14 +128,15 @@ impl Server {
             .args([&programs(), &folder])
             .args(settings)
             .current_dir(&folder)
+            .env("PGPORT", port.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("a shell runs");
         let (commands, answers) = (process.stdin.take(), BufReader::new(process.stdout.take().expect("piped")));
         let mut supervisor = Supervisor { process, commands, answers, server: 0 };
-        supervisor.server = supervisor.answer().parse().expect("a server");
-        Self { folder, supervisor: Mutex::new(supervisor), databases: AtomicU32::new(0) }
+        supervisor.server = supervisor.answer().parse().ok()?;
+        Some(Self { folder, port, supervisor: Mutex::new(supervisor), databases: AtomicU32::new(0) })
     }
 
     /// The URL of a new, empty database.
@@ -149,7 +178,7 @@ impl Server {
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://rederive@localhost/{database}?host={}", self.folder.display())
+        format!("postgres://rederive@localhost:{}/{database}?host={}", self.port, self.folder.display())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The drill of a fleet: three verifiers and two issuers on PostgreSQL, each a process; short here, 10,000 of each with `make soak`.
 //!
-//! Times are printed and not asserted. What is asserted: once a key is refused by a verifier, that verifier accepts it no more
+//! Times are printed and not asserted, and who is told "cannot decide" asks again: on a machine that does much else, the worker of
+//! SoftHSM may be late. What is asserted: once a key is refused by a verifier, that verifier accepts it no more
 //! until it is switched on again; a new key verifies in the very next request everywhere, with the feed cut off.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -22,9 +23,27 @@ struct Drill<'a> {
 
 impl Drill<'_> {
     fn call(&self, number: usize, body: &str) -> String {
-        let (status, xml) = self.issuers[number % 2].iam(self.root, body);
-        assert_eq!(status, 200, "{body}: {xml}");
-        xml
+        let mut undecided = 0;
+        loop {
+            let (status, xml) = self.issuers[number % 2].iam_with_patience(self.root, body);
+            match status {
+                200 => return xml,
+                503 => undecided += 1,
+                // The first time it was done, and that was not told.
+                404 if undecided > 0 && body.contains("DeleteAccessKey") => return xml,
+                _ => panic!("{body}: {status} {xml}"),
+            }
+        }
+    }
+
+    /// What a verifier says once it says anything.
+    fn says(&self, verifier: &Node, key: &Pair) -> String {
+        loop {
+            let said = verifier.says(key);
+            if said != "unavailable" {
+                return said;
+            }
+        }
     }
 
     /// One less to do; `None` when all is done.
@@ -48,7 +67,7 @@ impl Drill<'_> {
             }
             times.push(acknowledged.elapsed());
             for verifier in self.verifiers.iter().cycle().take(2 * self.verifiers.len()) {
-                assert_eq!(verifier.says(key), "refuse", "never accepted again");
+                assert_eq!(self.says(verifier, key), "refuse", "never accepted again");
             }
             set(number + 1, "Active");
             self.verifiers.iter().for_each(|verifier| verifier.soon_says(key, "accept"));
@@ -59,12 +78,11 @@ impl Drill<'_> {
     /// Makes keys and uses each at once.
     fn create(&self, client: usize) {
         while let Some(number) = self.next() {
-            // Calls that differ in nothing have one signature within a second.
             let xml =
                 self.call(number, &format!("Action=CreateAccessKey&UserName=c{client}&ClientToken=drill-{number}"));
             let key = pair(&xml);
             for verifier in self.verifiers {
-                assert_eq!(verifier.says(&key), "accept", "the very next request");
+                assert_eq!(self.says(verifier, &key), "accept", "the very next request");
             }
             self.call(number, &format!("Action=DeleteAccessKey&UserName=c{client}&AccessKeyId={}", key.access_key_id));
         }
@@ -77,8 +95,8 @@ fn load(verifier: &Node, root: &Pair, stop: &AtomicBool) -> usize {
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
         let (_, answer) = verifier.ask(&request);
-        assert_eq!(answer["decision"], "accept", "{answer}");
-        count += 1;
+        assert_ne!(answer["decision"], "refuse", "{answer}");
+        count += usize::from(answer["decision"] == "accept");
         std::thread::sleep(Duration::from_millis(2));
     }
     count
@@ -114,6 +132,7 @@ fn two_issuers_and_three_verifiers() {
         drop(stopped);
         (times, loads.into_iter().map(|load| load.join().expect("no panic")).sum::<usize>())
     });
+    assert!(verified > 0, "the control");
     times.sort();
     assert_eq!(times.len(), count);
     let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];

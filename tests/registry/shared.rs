@@ -150,3 +150,44 @@ async fn a_server_that_is_gone_is_trouble_until_it_is_back() {
             .contains("postgres://nobody@/nonexistent:5432/x")
     );
 }
+
+/// TLS to a server on another machine: it must be the one that was meant.
+#[tokio::test]
+async fn a_server_is_believed_by_its_certificate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let authority = |name: &str| {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let file = folder.path().join(name);
+        std::fs::write(&file, params.self_signed(&key).expect("signed").pem()).expect("writable");
+        (file, rcgen::Issuer::new(params, key))
+    };
+    let ((ca, issuer), (other_ca, _)) = (authority("ca.pem"), authority("other.pem"));
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("signed");
+    let server = Server::with_tls(&certificate.pem(), &key.serialize_pem());
+    let by_socket = server.database();
+    let name = by_socket.split('/').nth(3).and_then(|rest| rest.split('?').next()).expect("a name");
+    let open = async |host: &str, mode: &str, ca: &std::path::Path| {
+        let url =
+            format!("postgres://rederive@{host}:{}/{name}?sslmode={mode}&sslrootcert={}", server.port(), ca.display());
+        Registry::create_or_open(&url.parse().expect("a URL")).await
+    };
+    let registry = open("localhost", "verify-full", &ca).await.expect("the one that was meant");
+    registry.create_account(account(), 1).await.expect("works");
+    server::sql(
+        &by_socket,
+        "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+         WHERE ssl AND application_name = 'rederive') THEN RAISE 'not by TLS'; END IF; END $$",
+    );
+    for (host, mode, ca) in [
+        ("localhost", "verify-full", &other_ca),
+        ("localhost", "verify-ca", &other_ca),
+        ("127.0.0.1", "verify-full", &ca),
+    ] {
+        let (kind, text) = trouble(open(host, mode, ca).await);
+        assert_eq!(kind, TroubleKind::Unreachable, "{host} {mode}: {text}");
+    }
+}
