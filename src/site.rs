@@ -162,6 +162,7 @@ impl Site {
         Policy {
             deadline: Duration::from_millis(self.config.hsm_deadline_ms()),
             hsm_queue: self.config.hsm.queue,
+            cold_per_account: self.config.hsm.per_account,
             min_replicas: self.config.hsm.min_replicas,
             max_staleness,
             signature_v2: self.config.verify.signature_v2.clone(),

@@ -8,6 +8,7 @@ use rederive_hsm::client::{Bounds, Hsm, Launch};
 use rederive_hsm::config::GenerationConfig;
 use tokio::sync::watch;
 
+use super::cold::Cold;
 use super::deny_list::DenyList;
 use super::first_seen::FirstSeen;
 use super::generations::Generations;
@@ -75,6 +76,7 @@ impl Authority {
             signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
             public_keys: PublicKeys::new(policy.signing_keys, policy.deadline),
             regions: Regions::default(),
+            cold: Cold::new(policy.cold_per_account),
             uses: Uses::default(),
             first_seen: FirstSeen::default(),
             heads: Heads::default(),

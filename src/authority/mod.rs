@@ -6,6 +6,7 @@
 mod any_version;
 mod client_token;
 mod clock;
+mod cold;
 mod denied_ids;
 mod deny_list;
 mod explain;
@@ -47,6 +48,7 @@ use tokio::sync::watch;
 
 use crate::config::Names;
 use crate::registry::{Registry, RegistryError};
+use cold::Cold;
 use deny_list::DenyList;
 use first_seen::FirstSeen;
 use generations::Generations;
@@ -72,6 +74,8 @@ pub struct Policy {
     pub deadline: Duration,
     /// Callers that may wait for it in each lane.
     pub hsm_queue: usize,
+    /// Answers of the HSM that are in no cache, a second, for one account.
+    pub cold_per_account: u32,
     /// On how many tokens a generation's check value must have been computed before keys are made in it.
     pub min_replicas: usize,
     /// How long a new generation is announced before keys are made in it, in seconds: every node that decides must have heard
@@ -92,6 +96,7 @@ impl Default for Policy {
             keys_per_user: 2,
             deadline: Duration::from_millis(250),
             hsm_queue: 4096,
+            cold_per_account: 10_000,
             min_replicas: 1,
             announce: 3,
             signature_v2: Names::default(),
@@ -117,6 +122,7 @@ pub struct Authority {
     signing_keys: SigningKeys,
     public_keys: PublicKeys,
     regions: Regions,
+    cold: Cold,
     uses: Uses,
     first_seen: FirstSeen,
     heads: Heads,

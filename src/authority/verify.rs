@@ -95,6 +95,9 @@ pub enum CannotDecide {
     /// The worker did not answer.
     #[error(transparent)]
     Hsm(#[from] Unavailable),
+    /// The account has had its part of the HSM for this second.
+    #[error("more is asked of the HSM for account {0} than [hsm] per_account allows")]
+    TooManyCold(Account),
     /// The worker has not given the tag key of a generation yet.
     #[error("the HSM worker has not told the tag key of generation {0} yet")]
     NoTagKey(rederive_hsm::access_key_id::Generation),
@@ -120,6 +123,7 @@ impl CannotDecide {
     pub fn outside(&self) -> &'static str {
         match self {
             Self::Hsm(_) | Self::NoTagKey(_) => "the HSM cannot answer now",
+            Self::TooManyCold(_) => "the HSM is asked too much for this account now",
             Self::NeedsRow(_) => "this key cannot be judged here: ask an issuer",
             Self::Registry(_) | Self::Contradiction(_) => "the registry cannot answer now",
             Self::Stale(_) => "denials are not known up to now",
@@ -279,6 +283,7 @@ impl Authority {
         if is_global(scope.service()) && !self.regions.admit(name.id, scope, now) {
             return Err(NotAccepted::Refused(Refusal::TooManyRegions { limit: REGIONS_A_DAY }));
         }
+        self.admit_cold(&name.id, holder.account(), now)?;
         let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
         let fetch = self.hsm.signing_key(name.id, date, scope.region(), scope.service());
         let key = self.signing_keys.ask(name, fetch).await.map_err(undecided)?;

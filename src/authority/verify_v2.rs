@@ -49,6 +49,7 @@ impl Authority {
         // 6. The key's row.
         let holder = self.holder(&id).await?;
         self.account_not_denied(&id, holder.account())?;
+        self.admit_cold(&id, holder.account(), now)?;
         // 7. The comparison, in the worker; and whether the id is still good after what was waited for.
         let verified = self.compare(id, strings_to_sign, expectation.service).await?;
         if self.change() != change {

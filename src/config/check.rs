@@ -124,6 +124,7 @@ fn hsm(config: &Config) -> Outcome {
         "takes 1 to 60000 milliseconds".into()
     })?;
     ensure((1..=1_000_000).contains(&hsm.queue), "[hsm] queue", || "takes 1 to 1000000".into())?;
+    ensure(hsm.per_account > 0, "[hsm] per_account", || "takes 1 and more".into())?;
     ensure((1..=config.token.len().max(1)).contains(&hsm.min_replicas), "[hsm] min_replicas", || {
         format!("takes 1 to the number of tokens, which is {}", config.token.len())
     })

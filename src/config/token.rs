@@ -18,13 +18,15 @@ pub struct Hsm {
     pub deadline_ms: Option<u64>,
     /// Callers that may wait in each lane (verification, issuing); more are told at once.
     pub queue: usize,
+    /// Answers that are in no cache, a second at the most, for one account.
+    pub per_account: u32,
     /// On how many tokens a generation's check value must have been computed before keys are made in it.
     pub min_replicas: usize,
 }
 
 impl Default for Hsm {
     fn default() -> Self {
-        Self { deadline_ms: None, queue: 4096, min_replicas: 1 }
+        Self { deadline_ms: None, queue: 4096, per_account: 10_000, min_replicas: 1 }
     }
 }
 

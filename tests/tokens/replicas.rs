@@ -209,3 +209,23 @@ fn keys_are_made_only_where_enough_tokens_hold_the_master() {
     tally.judge_key(&node.new_key(&place.root, "bob").expect("both are there"), "with both");
     tally.check();
 }
+
+#[test]
+fn one_accounts_flood_is_not_anothers_wait() {
+    let place = Place::new(&["a"], 1);
+    let config = std::fs::read_to_string(place.config()).expect("readable");
+    std::fs::write(place.config(), config + "[hsm]\nper_account = 3\n").expect("writable");
+    let printed = place.run(&["account", "create", "--number", "000000000042"]);
+    let field =
+        |label: &str| printed.lines().find_map(|line| line.strip_prefix(label)).expect("a line").trim().to_owned();
+    let other = Pair { access_key_id: field("access key id"), secret_access_key: field("secret access key") };
+    let node = place.whole();
+    let mut tally = Tally::default();
+    common::wait_until("more than its part", LONG, || {
+        tally.judge(Truth::Forged, &node.verdict(&cold(&place.root, Truth::Forged)), "flood");
+        tally.unavailable > 0
+    });
+    assert_eq!(node.verdict(&cold(&other, Truth::Valid)), "accept", "another account");
+    common::wait_until("the next second", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
+    tally.check();
+}
