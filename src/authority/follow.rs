@@ -23,6 +23,8 @@ use crate::registry::{GenerationRow, Registry, RegistryError, Settings, renamed_
 const POLL: Duration = Duration::from_millis(100);
 /// How often the uses of keys are written.
 const WRITE_USES: Duration = Duration::from_secs(1);
+/// How often keys are looked for whose time is over.
+const EXPIRE: Duration = Duration::from_secs(1);
 /// Changes that are read at a time.
 const PAGE: u32 = 1000;
 
@@ -49,6 +51,7 @@ impl Authority {
         authority.load().await?;
         tokio::spawn(follow_forever(authority.clone()));
         tokio::spawn(write_uses_forever(authority.clone()));
+        tokio::spawn(expire_forever(authority.clone()));
         tokio::spawn(sign_forever(authority.clone()));
         Ok((authority, supervisor))
     }
@@ -146,6 +149,14 @@ impl Authority {
         self.hsm.reconfigure(generations).await;
     }
 
+    async fn expire_keys(&self) -> Result<(), RegistryError> {
+        let Ok(now) = self.clock.now() else { return Ok(()) };
+        match self.registry()?.expire_keys(now).await? {
+            0 => Ok(()),
+            _ => self.catch_up().await,
+        }
+    }
+
     async fn follow(&self) {
         if let Err(error) = self.catch_up().await {
             tracing::error!(%error, as_of = self.deny_list_as_of(), "the registry cannot be followed");
@@ -171,6 +182,17 @@ async fn follow_forever(authority: Arc<Authority>) {
     loop {
         ticks.tick().await;
         authority.follow().await;
+    }
+}
+
+/// Switches off what has expired. Several issuers may; the first does.
+async fn expire_forever(authority: Arc<Authority>) {
+    let mut ticks = every(EXPIRE);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = authority.expire_keys().await {
+            tracing::error!(%error, "keys that have expired are not switched off yet");
+        }
     }
 }
 

@@ -75,7 +75,12 @@ enum AccountIs {
 impl Authority {
     /// Makes a key for an owner, or finds it by its client token. `request` is none for an operator's command.
     pub async fn issue_key(&self, owner: &Owner, request: Option<&KeyRequest>, now: i64) -> Result<Issued, IssueError> {
-        self.issue(owner, request, AccountIs::Registered, now).await
+        self.issue(owner, request, AccountIs::Registered, None, now).await
+    }
+
+    /// Makes a key that is good until a time, by an operator's command. Nodes without its row cannot decide about it.
+    pub async fn issue_until(&self, owner: &Owner, expires_at: Option<i64>, now: i64) -> Result<Issued, IssueError> {
+        self.issue(owner, None, AccountIs::Registered, expires_at, now).await
     }
 
     async fn issue(
@@ -83,6 +88,7 @@ impl Authority {
         owner: &Owner,
         request: Option<&KeyRequest>,
         account: AccountIs,
+        expires_at: Option<i64>,
         now: i64,
     ) -> Result<Issued, IssueError> {
         let generation = self.issuing_generation(owner.account, now)?;
@@ -90,9 +96,9 @@ impl Authority {
         let (created_by, signature) = request.map(|request| (request.by, request.signature)).unzip();
         for attempt in 0..ATTEMPTS {
             let nonce = token.map_or_else(random_nonce, |token| Ok(token.nonce(attempt)))?;
-            let (id, secret) = self.derive_new(generation, owner.account, nonce).await?;
+            let (id, secret) = self.derive_new(generation, owner.account, expires_at.is_some(), nonce).await?;
             let quota = self.policy.keys_per_user;
-            let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, at: now };
+            let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, expires_at, at: now };
             let inserted = match (token, account) {
                 (Some(token), _) => self.registry()?.insert_key_once(&new, &token.used(attempt)).await,
                 (None, AccountIs::Registered) => self.registry()?.insert_key(&new).await.map(Made::New),
@@ -113,7 +119,7 @@ impl Authority {
 
     /// The secret of a key that was made before. Its generation may not be the one in which keys are made now.
     async fn derive_again(&self, row: KeyRow, nonce: [u8; 32]) -> Result<Issued, IssueError> {
-        let (id, secret) = self.derive_new(row.generation, row.account, nonce).await?;
+        let (id, secret) = self.derive_new(row.generation, row.account, row.expires_at.is_some(), nonce).await?;
         if id == row.id { Ok(Issued { row, secret, again: true }) } else { Err(IssueError::NotDerivedAgain(row.id)) }
     }
 
@@ -138,14 +144,14 @@ impl Authority {
     pub async fn fixed_root_key(&self, account: Account, now: i64) -> Result<RootKey, IssueError> {
         let nonce = Sha256::digest(b"rederive dev root key").into();
         let generation = self.generations().first_issuing_for(account).ok_or(IssueError::NoGeneration)?;
-        let (id, secret) = self.derive_new(generation, account, nonce).await?;
+        let (id, secret) = self.derive_new(generation, account, false, nonce).await?;
         let owner = Owner { account, user_id: None };
         match self.registry()?.key(&id).await? {
             Some(row) if row.owner() == owner => {}
             Some(_) => return Err(IssueError::NoFreeId),
             None => {
                 let quota = self.policy.keys_per_user;
-                let new = NewKey { id, owner, created_by: None, signature: None, quota, at: now };
+                let new = NewKey { id, owner, created_by: None, signature: None, quota, expires_at: None, at: now };
                 self.registry()?.insert_key(&new).await?;
             }
         }
@@ -164,7 +170,7 @@ impl Authority {
 
     async fn root_key(&self, number: Account, account: AccountIs, now: i64) -> Result<RootKey, IssueError> {
         let Issued { row, secret, .. } =
-            self.issue(&Owner { account: number, user_id: None }, None, account, now).await?;
+            self.issue(&Owner { account: number, user_id: None }, None, account, None, now).await?;
         Ok(RootKey { id: row.id, secret })
     }
 
@@ -182,14 +188,15 @@ impl Authority {
         self.catch_up().await
     }
 
-    /// A new id and its secret from the worker. R is set where the layout always needs the row.
+    /// A new id and its secret from the worker. R is set where the key's row says more than its id, or the layout always needs it.
     async fn derive_new(
         &self,
         generation: Generation,
         account: Account,
+        needs_row: bool,
         nonce: [u8; 32],
     ) -> Result<(AccessKeyId, SecretAccessKey), Unavailable> {
-        self.hsm.issue(generation, account, self.layout == Layout::Opaque, nonce).await
+        self.hsm.issue(generation, account, needs_row || self.layout == Layout::Opaque, nonce).await
     }
 }
 

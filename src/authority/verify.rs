@@ -319,6 +319,11 @@ impl Authority {
                 NotAccepted::Refused(Refusal::UnknownAccessKeyId(id.to_string()))
             })?,
         };
+        // Once it is switched off for that, the deny list has it; until then, and where it was in use, this has.
+        if row.has_expired(self.clock.now().map_err(undecided)?) {
+            self.log_refused_id(id, &"it has expired");
+            return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
+        }
         match id.fields().account() {
             Some(account) if account != row.account => Err(undecided(CannotDecide::Contradiction(*id))),
             _ => Ok(row),

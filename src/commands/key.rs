@@ -39,6 +39,9 @@ enum KeyCommand {
         /// The user's name
         #[arg(long, value_name = "NAME")]
         user: String,
+        /// For how long it is good, in hours [default: until it is deleted]. Verifiers without a registry cannot decide about such a key
+        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
+        expires_in_hours: Option<u32>,
         /// In which form it is printed
         #[arg(long, value_enum, default_value_t = Form::Text)]
         format: Form,
@@ -49,10 +52,11 @@ impl Key {
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             KeyCommand::Decode { id } => decode(&id)?,
-            KeyCommand::Create { config, account, user, format } => {
+            KeyCommand::Create { config, account, user, expires_in_hours, format } => {
                 let account = Account::parse(&account);
                 let account = account.ok_or("--account takes twelve digits")?;
-                create(&config.load()?, account, &user, format)?;
+                let expires_at = expires_in_hours.map(|hours| now() + i64::from(hours) * 3600);
+                create(&config.load()?, account, &user, expires_at, format)?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -70,7 +74,7 @@ fn decode(id: &str) -> Result<(), Failure> {
     Ok(output::text(&describe(&parsed))?)
 }
 
-fn create(site: &Site, account: Account, user: &str, form: Form) -> Result<(), Failure> {
+fn create(site: &Site, account: Account, user: &str, expires_at: Option<i64>, form: Form) -> Result<(), Failure> {
     block_on(async {
         let issuer = Issuer::start(site).await?;
         let registry = issuer.authority.registry()?;
@@ -78,10 +82,10 @@ fn create(site: &Site, account: Account, user: &str, form: Form) -> Result<(), F
         can_be_recorded(site)?;
         issuer.ready().await?;
         let owner = Owner { account, user_id: Some(row.user_id) };
-        let Issued { row: key, secret, .. } = issuer.authority.issue_key(&owner, None, now()).await?;
+        let Issued { row: key, secret, .. } = issuer.authority.issue_until(&owner, expires_at, now()).await?;
         let event = Event::command("CreateAccessKey", now())
             .about(account, None)
-            .with_parameters(json!({ "userName": row.name }))
+            .with_parameters(json!({ "userName": row.name, "expiresAt": expires_at }))
             .with_response(
                 json!({ "accessKey": { "accessKeyId": key.id.as_str(), "status": "Active", "userName": row.name } }),
             );

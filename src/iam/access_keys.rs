@@ -43,7 +43,7 @@ pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, Ap
     let elements = json!({ "accessKey": {
         "userName": user_name(row),
         "accessKeyId": row.id.as_str(),
-        "status": word(row.status),
+        "status": word(row, call.now),
         "createDate": timestamp(row.created_at),
     }});
     // A key that was there before is not taken back.
@@ -84,7 +84,7 @@ fn reply_with_secret<O>(call: &Call<'_, O>, Issued { row, secret, .. }: &Issued)
     let access_key = NewKeyElement {
         user_name: user_name(row),
         access_key_id: row.id.as_str(),
-        status: word(row.status),
+        status: word(row, call.now),
         secret_access_key: BLANK,
         create_date: timestamp(row.created_at),
     };
@@ -111,7 +111,7 @@ pub(super) async fn list<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiE
     let page = call.registry.keys(&owner, after.as_ref(), limit).await?;
     let last = page.items.last().filter(|_| page.truncated);
     Ok(call.reply(&ListAccessKeysResult {
-        access_key_metadata: page.items.iter().map(KeyElement::of).collect(),
+        access_key_metadata: page.items.iter().map(|row| KeyElement::of(row, call.now)).collect(),
         is_truncated: page.truncated,
         marker: last.map(|row| marker::after(row.id.as_str())),
     }))
@@ -175,8 +175,9 @@ pub(super) async fn last_used<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes,
 const ACTIVE: &str = "Active";
 const INACTIVE: &str = "Inactive";
 
-fn word(status: KeyStatus) -> &'static str {
-    match status {
+fn word(row: &KeyRow, now: i64) -> &'static str {
+    match row.status {
+        _ if row.has_expired(now) => "Expired",
         KeyStatus::Active => ACTIVE,
         // Deleted keys are in no answer.
         KeyStatus::Inactive | KeyStatus::Deleted => INACTIVE,
@@ -225,11 +226,11 @@ struct KeyElement<'a> {
 }
 
 impl<'a> KeyElement<'a> {
-    fn of(row: &'a KeyRow) -> Self {
+    fn of(row: &'a KeyRow, now: i64) -> Self {
         Self {
             user_name: user_name(row),
             access_key_id: row.id.as_str(),
-            status: word(row.status),
+            status: word(row, now),
             create_date: timestamp(row.created_at),
         }
     }

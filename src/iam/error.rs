@@ -76,6 +76,9 @@ impl From<RegistryError> for ApiError {
             }
             RegistryError::TooMuch(text) => Self::sender(409, "LimitExceeded", text),
             RegistryError::NoSuchKey(id) => no_such_key(id.as_str()),
+            RegistryError::Expired(id) => {
+                Self::sender(400, "InvalidInput", format!("The Access Key with id {id} has expired."))
+            }
             RegistryError::QuotaExceeded(quota) => {
                 Self::sender(409, "LimitExceeded", format!("Cannot exceed quota for AccessKeysPerUser: {quota}"))
             }

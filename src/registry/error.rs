@@ -54,6 +54,9 @@ pub enum RegistryError {
     /// A key with that id exists or existed. Take the next attempt.
     #[error("the access key id {0} is taken")]
     DuplicateId(AccessKeyId),
+    /// The key's time is over: it cannot be switched on.
+    #[error("{0} has expired")]
+    Expired(AccessKeyId),
     /// The key that signed for the change is not active any more.
     #[error("{0}, which signed for this, is not active any more")]
     ActorDenied(AccessKeyId),

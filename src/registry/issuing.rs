@@ -22,6 +22,8 @@ pub struct NewKey {
     pub signature: Option<UsedSignature>,
     /// How many keys the owner may have, inactive ones counted, where its account does not say.
     pub quota: u32,
+    /// From when on the key is not good any more; its id has R set then.
+    pub expires_at: Option<i64>,
     /// Now.
     pub at: i64,
 }
@@ -150,8 +152,8 @@ async fn insert(transaction: &mut Connection, new: &NewKey) -> Result<()> {
         return Err(RegistryError::DuplicateId(new.id));
     }
     let inserted = query(
-        "INSERT INTO access_keys (id, account, user_id, generation, status, created_at, created_by, status_changed_at) \
-         VALUES ($1, $2, $3, $4, 'active', $5, $6, $5) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO access_keys (id, account, user_id, generation, status, created_at, created_by, status_changed_at, \
+         expires_at) VALUES ($1, $2, $3, $4, 'active', $5, $6, $5, NULLIF($7, 0)) ON CONFLICT (id) DO NOTHING",
     )
     .bind(new.id.as_str())
     .bind(as_int(new.owner.account))
@@ -159,6 +161,7 @@ async fn insert(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     .bind(i64::from(new.id.fields().generation().number()))
     .bind(new.at)
     .bind(new.created_by.as_ref().map(AccessKeyId::as_str))
+    .bind(new.expires_at.unwrap_or(0))
     .execute(transaction)
     .await?;
     match inserted {

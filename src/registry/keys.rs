@@ -51,6 +51,8 @@ pub struct KeyRow {
     pub status_changed_at: i64,
     /// Its last use that is on record.
     pub last_used: Option<LastUsed>,
+    /// From when on it is not good any more.
+    pub expires_at: Option<i64>,
 }
 
 /// What a key's row knows of its user.
@@ -123,6 +125,11 @@ impl fmt::Display for KeyStatus {
 }
 
 impl KeyRow {
+    /// Whether its time is over.
+    pub fn has_expired(&self, now: i64) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// Who it belongs to.
     pub fn owner(&self) -> Owner {
         Owner { account: self.account, user_id: self.user.as_ref().map(|user| user.user_id.clone()) }
@@ -137,8 +144,11 @@ impl KeyRow {
     }
 }
 
+/// Keys that are switched off at a time because their time is over.
+const EXPIRED_AT_A_TIME: u32 = 1000;
+
 const SELECT: &str = "SELECT k.id, k.account, k.user_id, k.generation, k.status, k.created_at, k.created_by, \
-                      k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, u.name AS user_name, u.path AS user_path FROM access_keys k \
+                      k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, k.expires_at, u.name AS user_name, u.path AS user_path FROM access_keys k \
                       LEFT JOIN users u ON u.user_id = k.user_id";
 
 impl Registry {
@@ -186,6 +196,25 @@ impl Registry {
         transact!(self, |transaction| set_status(transaction, id, owner, status, at))
     }
 
+    /// Switches keys off whose time is over, the oldest first; how many there were (at most a thousand at a time).
+    pub async fn expire_keys(&self, now: i64) -> Result<usize> {
+        let rows = query(&format!(
+            "{SELECT} WHERE k.expires_at <= $1 AND k.status = 'active' ORDER BY k.expires_at LIMIT {EXPIRED_AT_A_TIME}"
+        ))
+        .bind(now)
+        .fetch_all(&mut self.readers.acquire().await?)
+        .await?;
+        for row in &rows {
+            let row = read(row)?;
+            match self.set_key_status(&row.id, &row.owner(), KeyStatus::Inactive, now).await {
+                // Its owner was quicker, and has deleted it.
+                Ok(_) | Err(RegistryError::NoSuchKey(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(rows.len())
+    }
+
     /// Every key that is not active, with the number of the newest change that was looked at.
     pub async fn denied_keys(&self) -> Result<DenyList> {
         let mut snapshot = Transaction::read(&self.readers).await?;
@@ -207,6 +236,9 @@ pub(super) async fn set_status(
     let row = theirs.ok_or(RegistryError::NoSuchKey(*id))?;
     if row.status == status {
         return Ok(None);
+    }
+    if status == KeyStatus::Active && row.has_expired(at) {
+        return Err(RegistryError::Expired(*id));
     }
     query("UPDATE access_keys SET status = $1, status_changed_at = $2 WHERE id = $3")
         .bind(status.as_str())
@@ -265,6 +297,7 @@ fn read(row: &Row) -> Result<KeyRow> {
         created_by: cells.optional_word("created_by", |text| AccessKeyId::parse(text.as_bytes()))?,
         status_changed_at: cells.int("status_changed_at")?,
         last_used: read_last_used(&cells)?,
+        expires_at: cells.optional_int("expires_at")?,
     })
 }
 

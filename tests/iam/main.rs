@@ -55,7 +55,7 @@ impl KeyOffice for Office {
         }
         let id = id(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         let (created_by, signature) = (Some(request.by), Some(request.signature));
-        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, at: now };
+        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, expires_at: None, at: now };
         let row = self.registry.insert_key(&new).await?;
         Ok(Issued { row, secret: secret(), again: false })
     }
@@ -113,7 +113,15 @@ impl Place {
 
     async fn key(&self, serial: u32, user: Option<&str>) {
         let owner = Owner { account: account(), user_id: user.map(|id| UserId::parse(id).expect("an id")) };
-        let new = NewKey { id: id(serial), owner, created_by: None, signature: None, quota: 2, at: NOW - 400 };
+        let new = NewKey {
+            id: id(serial),
+            owner,
+            created_by: None,
+            signature: None,
+            quota: 2,
+            expires_at: None,
+            at: NOW - 400,
+        };
         self.registry.insert_key(&new).await.expect("a key");
     }
 

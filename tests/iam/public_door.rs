@@ -278,3 +278,34 @@ fn users_by_the_cli() {
     assert!(csv.starts_with("User Name,Access key ID,Secret access key\n") && secret.len() == 40, "{csv}");
     assert!(!audit_log(&dev).contains(secret) && audit_log(&dev).contains(id));
 }
+
+/// A key with a time: R stands in its id, its status tells when it is over, and it is refused from then on, in use or not.
+#[test]
+fn a_key_that_expires() {
+    let dev = Dev::start();
+    let (root, _) = (&dev.ready.root, dev.user("alice"));
+    let config = dev.state.join("rederive.toml");
+    let config = config.to_str().expect("a path");
+    let create = ["key", "create", "--account", &dev.ready.account, "--user", "alice", "--expires-in-hours", "1"];
+    let (done, printed) = rederive(&[&create[..], &["--config", config]].concat());
+    assert!(done, "{printed}");
+    let line = |label: &str| printed.lines().find_map(|line| line.strip_prefix(label)).expect(label).trim();
+    let (id, secret) = (line("access key id"), line("secret access key"));
+    let pair = common::Pair { access_key_id: id.into(), secret_access_key: secret.into() };
+    assert!(rederive(&["key", "decode", id]).1.contains("needs row   yes"));
+    let verified = || dev.verify(&sign::s3_get(&pair, "local", "h", "/b/k").call()).1["decision"].clone();
+    assert_eq!(verified(), "accept");
+    let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],timeout=9); \
+                  c.execute('update access_keys set expires_at=? where id=?',(int(sys.argv[3]),sys.argv[2])); c.commit()";
+    let soon = (sign::now() + 2).to_string();
+    let registry = dev.state.join("registry.sqlite");
+    let status = Command::new("python3").args(["-c", script]).arg(&registry).args([id, &soon]).status();
+    assert!(status.expect("python3 runs").success());
+    common::wait_until("refused", Duration::from_secs(10), || verified() == "refuse");
+    let keys = dev.aws_json(root, "iam list-access-keys --user-name alice");
+    let key = keys["AccessKeyMetadata"].as_array().and_then(|keys| keys.iter().find(|key| key["AccessKeyId"] == id));
+    assert_eq!(key.expect("listed")["Status"], "Expired");
+    let on = format!("iam update-access-key --user-name alice --status Active --access-key-id {id}");
+    dev.aws_refused(root, &on, "InvalidInput");
+    dev.aws_refused(&pair, "sts get-caller-identity", "InvalidClientTokenId");
+}

@@ -403,3 +403,27 @@ async fn an_account_has_a_quota_of_its_own() {
         registry.set_keys_per_user(rederive_hsm::access_key_id::Account::new(1).expect("a number"), None).await;
     assert!(matches!(nowhere, Err(RegistryError::NoSuchAccount(_))), "{nowhere:?}");
 }
+
+#[tokio::test]
+async fn keys_expire() {
+    let place = place().await;
+    let (registry, alice) = (&place.registry, place.user("alice").await);
+    let until = |serial, expires_at| NewKey { expires_at, quota: 9, ..new_key(id(serial), &alice) };
+    for (serial, expires_at) in [(1, Some(100)), (2, Some(200)), (3, None), (4, Some(50))] {
+        let row = registry.insert_key(&until(serial, expires_at)).await.expect("made");
+        assert_eq!((row.expires_at, row.has_expired(99)), (expires_at, serial == 4));
+    }
+    registry.set_key_status(&id(4), &alice, KeyStatus::Inactive, 30).await.expect("switched off by its owner");
+    let before = registry.last_change().await.expect("counts");
+    assert_eq!(registry.expire_keys(99).await.expect("looks"), 0);
+    assert_eq!(registry.expire_keys(100).await.expect("looks"), 1);
+    assert_eq!(registry.expire_keys(100).await.expect("looks"), 0, "once");
+    assert_eq!(registry.last_change().await.expect("counts"), before + 1, "verifiers hear of it");
+    assert_eq!(registry.key(&id(1)).await.expect("reads").expect("there").status, KeyStatus::Inactive);
+    for serial in [1, 4] {
+        let again = registry.set_key_status(&id(serial), &alice, KeyStatus::Active, 101).await;
+        assert!(matches!(again, Err(RegistryError::Expired(_))), "{again:?}");
+    }
+    assert!(registry.denied_keys().await.expect("lists").ids.contains(&id(1)));
+    assert_eq!(registry.expire_keys(i64::MAX).await.expect("looks"), 1, "key 2; key 3 is for ever");
+}

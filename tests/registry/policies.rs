@@ -61,6 +61,8 @@ async fn users_of_before_keep_what_they_could() {
         "DROP TABLE user_policies",
         "DROP TABLE attached_policies",
         "ALTER TABLE accounts DROP COLUMN keys_per_user",
+        "DROP INDEX access_keys_by_expiry",
+        "ALTER TABLE access_keys DROP COLUMN expires_at",
         "DELETE FROM schema_expansions WHERE version > 4",
         "DELETE FROM _sqlx_migrations WHERE version > 4",
     ] {
