@@ -33,13 +33,15 @@ fn read(raw: &[u8]) -> Option<Read<'_>> {
     let end = raw.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&raw[..end]).ok()?;
     let mut lines = head.split("\r\n");
-    let mut first = lines.next()?.split(' ');
-    let (method, target, _version) = (first.next()?, first.next()?, first.next()?);
+    let [method, target, "HTTP/1.1"] = lines.next()?.split(' ').collect::<Vec<_>>()[..] else { return None };
     let headers = lines.map(|line| {
         let (name, value) = line.split_once(':')?;
         let is_plain = !name.is_empty() && !line.starts_with([' ', '\t']) && !line.contains(['\n', '\r', '\t']);
         is_plain.then(|| (name.to_ascii_lowercase(), value.trim_matches(' ')))
     });
+    if !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+        return None;
+    }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query = query.split('&').filter(|piece| !piece.is_empty()).collect();
     Some(Read { method, path, query, headers: headers.collect::<Option<_>>()?, body: &raw[end + 4..] })
