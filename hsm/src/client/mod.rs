@@ -2,7 +2,7 @@
 //!
 //! Nothing in here is ever a refusal of somebody's request: whatever goes wrong is [`Unavailable`], "cannot decide".
 //!
-//! A request goes to the least busy trusted worker ([`Balance`](balance::Balance), pure); when the answer takes longer than 95 %
+//! A request goes to the least busy trusted worker (`balance.rs`, pure); when the answer takes longer than 95 %
 //! of them do, a second worker is asked as well, for one request in twenty at the most; when a worker errs, another is asked at
 //! once. Each worker is checked by the recorded check values, when it starts and over and over (`checks`).
 

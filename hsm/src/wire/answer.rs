@@ -22,7 +22,7 @@ pub enum Answer {
     SignedHead {
         /// The control key's public half.
         public_key: [u8; PUBLIC_KEY_LEN],
-        /// Over [`FeedHead::message`].
+        /// Over [`crate::feed_head::FeedHead::message`].
         signature: [u8; SIGNATURE_LEN],
     },
     /// To [`super::Request::SigV4aPublicKey`].
