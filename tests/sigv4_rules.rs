@@ -294,6 +294,7 @@ fn lines_that_are_none_are_told_by_number() {
     let rows: [(&str, &str); 7] = [
         ("", "line 1"),
         ("GET /\n\n", "line 1 is not a request line: no HTTP version"),
+        (" GET / HTTP/1.1\n\n", "line 1 is not a request line: a blank before the method"),
         ("GET / HTTP/1.1\nHost: h\nx-amz-acl : private\n\n", "line 3 is not a header line: its name"),
         ("GET / HTTP/1.1\nHost: h\nno colon\n\n", "line 3 is not a header line: no colon"),
         ("GET / HTTP/1.1\n : empty\n\n", "line 2"),

@@ -215,6 +215,10 @@ impl<'a> Builder<'a> {
 /// in their path, and what they mean is beyond doubt.
 fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
     let bad = |why| HeadError::RequestLine { why };
+    // Elsewhere this is another method, or none.
+    if matches!(line, [b' ' | b'\t', ..]) {
+        return Err(bad("a blank before the method"));
+    }
     let line = trim_blanks(line);
     let first = memchr(b' ', line).ok_or(bad("no blank after the method"))?;
     let last = memrchr(b' ', line).filter(|last| *last > first).ok_or(bad("no HTTP version after the target"))?;
