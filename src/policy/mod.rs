@@ -1,8 +1,8 @@
 //! Identity-based policies: a documented subset of AWS's language, and its evaluation. Pure.
 //!
 //! What is in the subset: `Version` 2012-10-17 and 2008-10-17, `Id`, `Sid`, `Effect`, `Action` or `NotAction`, `Resource` or
-//! `NotResource`, wildcards, policy variables (version 2012-10-17), and `Condition` with the operators of [`condition`] on the keys of
-//! [`context`]. Whatever else a document holds is refused when it is stored, never ignored: an element that is not understood might
+//! `NotResource`, wildcards, policy variables (version 2012-10-17), and `Condition` with the operators of `condition.rs` on the keys of
+//! `context.rs`. Whatever else a document holds is refused when it is stored, never ignored: an element that is not understood might
 //! be the one that forbids.
 //!
 //! The evaluation is the published one: an explicit deny wins, then an allow, and what nothing allows is denied.

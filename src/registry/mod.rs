@@ -1,6 +1,6 @@
 //! Accounts, users, key metadata and status: everything the authority remembers, none of it secret.
 //!
-//! An embedded SQLite file, or a database of PostgreSQL's that several issuers share. Both take the same SQL ([`query`]); what
+//! An embedded SQLite file, or a database of PostgreSQL's that several issuers share. Both take the same SQL (`query.rs`); what
 //! differs stands in `sqlite`, `postgres` and `connection`.
 //!
 //! Each mutation is one transaction that takes the write lock at its start and also appends to the numbered list of changes
@@ -92,7 +92,7 @@ impl Registry {
         Self { actor: Some(key), ..self.clone() }
     }
 
-    /// Starts a transaction that holds the write lock until its end. [`transact!`](transaction::transact) ends it, too.
+    /// Starts a transaction that holds the write lock until its end. `transact!` ends it, too.
     async fn begin_to_write(&self) -> Result<Transaction> {
         let mut transaction = Transaction::write(&self.writer).await?;
         let checked = async {
