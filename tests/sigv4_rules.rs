@@ -291,7 +291,7 @@ fn what_is_no_head_is_said_to_be_none_and_where() {
 
 #[test]
 fn lines_that_are_none_are_told_by_number() {
-    let rows: [(&str, &str); 7] = [
+    let rows: [(&str, &str); 8] = [
         ("", "line 1"),
         ("GET /\n\n", "line 1 is not a request line: no HTTP version"),
         (" GET / HTTP/1.1\n\n", "line 1 is not a request line: a blank before the method"),
