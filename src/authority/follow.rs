@@ -143,10 +143,15 @@ impl Authority {
     }
 
     /// A generation was created or changed its state: the workers are replaced by ones that know.
+    ///
+    /// Nobody may be sent to a worker that does not know yet, or not any more. So a right is given to the workers first and
+    /// taken from them last; only a closing holds in memory at once.
     pub(super) async fn take_generations(&self, rows: Vec<GenerationRow>) {
+        self.change_generations(|generations| generations.close(&rows));
+        let next = Generations::of(rows.clone()).for_worker();
+        self.hsm.reconfigure(still_issuing(next.clone(), &self.hsm.generations())).await;
         self.change_generations(|generations| generations.update(rows));
-        let generations = self.generations().for_worker();
-        self.hsm.reconfigure(generations).await;
+        self.hsm.reconfigure(next).await;
     }
 
     async fn expire_keys(&self) -> Result<(), RegistryError> {
@@ -175,6 +180,14 @@ impl Authority {
             }
         }
     }
+}
+
+/// The next generations, with the right to make keys in those that have it now.
+fn still_issuing(mut next: Vec<GenerationConfig>, now: &[GenerationConfig]) -> Vec<GenerationConfig> {
+    for one in &mut next {
+        one.issuing |= now.iter().any(|known| known.number == one.number && known.issuing);
+    }
+    next
 }
 
 async fn follow_forever(authority: Arc<Authority>) {

@@ -63,6 +63,15 @@ impl Generations {
         }
     }
 
+    /// Closes those that are known and closed among these rows, and nothing else.
+    pub fn close(&mut self, rows: &[GenerationRow]) {
+        for row in rows.iter().filter(|row| row.state == GenerationState::Closed) {
+            if let Some(live) = self.0.get_mut(&row.number) {
+                live.row.state = GenerationState::Closed;
+            }
+        }
+    }
+
     /// The generations whose tag keys are still to be asked for.
     pub fn without_tag_key(&self) -> Vec<Generation> {
         let missing = |live: &&Live| live.tag_key.is_none() && live.row.state != GenerationState::Closed;

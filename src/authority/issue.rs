@@ -91,12 +91,18 @@ impl Authority {
         expires_at: Option<i64>,
         now: i64,
     ) -> Result<Issued, IssueError> {
-        let generation = self.issuing_generation(owner.account, now)?;
+        let mut generation = self.issuing_generation(owner.account, now)?;
         let token = request.and_then(|request| request.token.as_ref());
         let (created_by, signature) = request.map(|request| (request.by, request.signature)).unzip();
         for attempt in 0..ATTEMPTS {
             let nonce = token.map_or_else(random_nonce, |token| Ok(token.nonce(attempt)))?;
-            let (id, secret) = self.derive_new(generation, owner.account, expires_at.is_some(), nonce).await?;
+            let (id, secret) = match self.derive_new(generation, owner.account, expires_at.is_some(), nonce).await {
+                Ok(made) => made,
+                Err(error) => {
+                    generation = self.next_after(generation, owner.account, now).await.ok_or(error)?;
+                    continue;
+                }
+            };
             let quota = self.policy.keys_per_user;
             let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, expires_at, at: now };
             let inserted = match (token, account) {
@@ -111,6 +117,9 @@ impl Authority {
                     return self.derive_again(row, nonce).await;
                 }
                 Err(RegistryError::DuplicateId(_)) => continue,
+                Err(error @ RegistryError::NotIssuing { .. }) => {
+                    generation = self.next_after(generation, owner.account, now).await.ok_or(error)?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -138,6 +147,14 @@ impl Authority {
                 Err(Unavailable { reason }.into())
             }
         }
+    }
+
+    /// The generation that has taken another's place meanwhile, if one has: masters are rotated while keys are made.
+    async fn next_after(&self, generation: Generation, account: Account, now: i64) -> Option<Generation> {
+        if let Err(error) = self.catch_up().await {
+            tracing::warn!(%error, "the registry cannot be followed");
+        }
+        self.issuing_generation(account, now).ok().filter(|next| *next != generation)
     }
 
     /// The root key of `dev`, made with a fixed nonce in the first generation: the same pair at each start, derived anew.

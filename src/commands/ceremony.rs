@@ -1,7 +1,7 @@
 //! `rederive ceremony`: a master on two tokens, under the eyes of witnesses.
 
 use std::fs::OpenOptions;
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,7 +12,8 @@ use rederive_hsm::config::{KeyClass, PinSource};
 use serde_json::json;
 
 use super::config_file::ConfigFile;
-use super::{Failure, block_on, can_be_recorded, generation, output, record};
+use super::generation::{self, Wanted};
+use super::{Failure, block_on, can_be_recorded, output, record};
 
 #[derive(Args)]
 pub struct Ceremony {
@@ -32,6 +33,12 @@ pub struct Ceremony {
     /// Where the transcript is written to, a file that is not there yet. It holds no secret
     #[arg(long, value_name = "FILE")]
     transcript: PathBuf,
+    /// Announce the new generation only: 'rotate --to', or 'generation promote', has keys made in it later
+    #[arg(long)]
+    pending: bool,
+    /// The shares of accounts that it is good for, for ever: first and last, in hexadecimal
+    #[arg(long, value_name = "FIRST-LAST", default_value = "0000-ffff")]
+    shares: String,
     /// Don't ask before beginning
     #[arg(long)]
     yes: bool,
@@ -66,6 +73,7 @@ impl Ceremony {
             return Err("--from and --to name the same token".into());
         }
         let (origin, receiver) = (site.token(Some(&self.from))?, site.token(Some(&self.to))?);
+        let wanted = Wanted::new(KeyClass::Replica, self.pending, &self.shares)?;
         let ceremony = ceremony::Ceremony {
             site: &site,
             origin,
@@ -74,13 +82,13 @@ impl Ceremony {
             witnesses: self.witnesses,
         };
         show_plan(&self.from, &self.to);
-        if !self.yes && !confirmed()? {
+        if !self.yes && !output::confirmed()? {
             return Err("nothing was done".into());
         }
         let mut file = OpenOptions::new().write(true).create_new(true).open(&self.transcript).map_err(|error| {
             format!("cannot make {}: {error}: name a file that is not there yet", self.transcript.display())
         })?;
-        let (row, transcript) = match block_on(carry_out(&site, &ceremony)) {
+        let (row, transcript) = match block_on(carry_out(&site, &ceremony, wanted)) {
             Ok(done) => done,
             Err(failure) => {
                 std::fs::remove_file(&self.transcript)?;
@@ -105,26 +113,18 @@ fn show_plan(from: &str, to: &str) {
     eprintln!("If a step fails, what was made is destroyed, and no generation is recorded.");
 }
 
-fn confirmed() -> Result<bool, Failure> {
-    eprint!("Begin? Type yes: ");
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    Ok(line.trim() == "yes")
-}
-
-async fn carry_out(site: &Site, ceremony: &ceremony::Ceremony<'_>) -> Result<(GenerationRow, Transcript), Failure> {
+async fn carry_out(
+    site: &Site,
+    ceremony: &ceremony::Ceremony<'_>,
+    wanted: Wanted,
+) -> Result<(GenerationRow, Transcript), Failure> {
     let (registry, _) = site.open_registry().await?;
     can_be_recorded(site)?;
     let _only = generation::only_one(site)?;
     registry.check_writable().await?;
     let next = generation::next(&registry).await?;
     let transcript = ceremony.carry_out(next, &mut |step| eprintln!("done: {step}"))?;
-    let row = generation::row(
-        next,
-        transcript.generation,
-        &transcript.check_value,
-        generation::Wanted::for_all(KeyClass::Replica),
-    )?;
+    let row = generation::row(next, transcript.generation, &transcript.check_value, wanted)?;
     registry.insert_generation(&row).await?;
     let tokens = json!([ceremony.origin.name, ceremony.receiver.name]);
     let event = generation::event(&row).with_parameters(json!({ "ceremony": { "tokens": tokens } }));

@@ -60,6 +60,12 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
+    /// As the options of a command say.
+    pub(super) fn new(class: KeyClass, pending: bool, shares: &str) -> Result<Self, Failure> {
+        let state = if pending { GenerationState::Pending } else { GenerationState::Issuing };
+        Ok(Self { class, state, shares: parse_shares(shares)? })
+    }
+
     /// One that issues for everybody.
     pub(super) fn for_all(class: KeyClass) -> Self {
         Self { class, state: GenerationState::Issuing, shares: 0..=u16::MAX }
@@ -68,7 +74,7 @@ impl Wanted {
 
 /// The classes that a key can be made with.
 #[derive(Clone, Copy, ValueEnum)]
-enum Class {
+pub(super) enum Class {
     Strict,
     Copyable,
     Replicable,
@@ -88,9 +94,7 @@ impl Generation {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             GenerationCommand::Create { config, class, token, pending, shares } => {
-                let state = if pending { GenerationState::Pending } else { GenerationState::Issuing };
-                let wanted = Wanted { class: class.into(), state, shares: parse_shares(&shares)? };
-                create(&config.load()?, token.as_deref(), wanted)
+                create(&config.load()?, token.as_deref(), Wanted::new(class.into(), pending, &shares)?)
             }
             GenerationCommand::Life(life) => life.run(),
             GenerationCommand::List { config } => list(&config.load()?),
@@ -138,6 +142,22 @@ pub(super) async fn make(
     wanted: Wanted,
 ) -> Result<GenerationRow, Failure> {
     let _only = only_one(site)?;
+    let row = new_master(site, token, registry, wanted).await?;
+    registry.insert_generation(&row).await?;
+    // With the first generation comes the key that signs the deny feed. Nodes without verifiers do without.
+    if let Err(failure) = feed::control_key(site, token) {
+        eprintln!("Note: the token has no control key, so verifiers cannot follow this issuer: {failure}");
+    }
+    Ok(row)
+}
+
+/// Makes the master of the next generation on a token. Its row is still to be registered.
+pub(super) async fn new_master(
+    site: &Site,
+    token: &Token,
+    registry: &Registry,
+    wanted: Wanted,
+) -> Result<GenerationRow, Failure> {
     // A key that is made and then not registered costs its number.
     registry.check_writable().await?;
     let next = next(registry).await?;
@@ -145,13 +165,7 @@ pub(super) async fn make(
     let AdminAnswer::Generated { generation, check_value } = site.administrate(token, &request)? else {
         return Err("the admin worker gave an answer of another kind".into());
     };
-    let row = row(next, generation, &check_value, wanted)?;
-    registry.insert_generation(&row).await?;
-    // With the first generation comes the key that signs the deny feed. Nodes without verifiers do without.
-    if let Err(failure) = feed::control_key(site, token) {
-        eprintln!("Note: the token has no control key, so verifiers cannot follow this issuer: {failure}");
-    }
-    Ok(row)
+    row(next, generation, &check_value, wanted)
 }
 
 /// The number after those of the registry.
@@ -184,7 +198,7 @@ pub(super) fn row(next: u8, generation: u8, check_value: &str, wanted: Wanted) -
 /// Held while a generation is made: two at once would make two keys with one CKA_ID, and strict ones are there to stay.
 pub(super) fn only_one(site: &Site) -> Result<File, Failure> {
     let directory = File::open(&site.config.state_dir)?;
-    directory.try_lock().map_err(|_| "another 'rederive generation create' is running")?;
+    directory.try_lock().map_err(|_| "another command that makes a generation is running")?;
     Ok(directory)
 }
 

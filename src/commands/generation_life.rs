@@ -45,7 +45,10 @@ impl Life {
             Self::Promote(which) => which.become_state(GenerationState::Issuing),
             Self::Retire(which) => which.become_state(GenerationState::Verifying),
             Self::Close { which, breaks } => which.close(breaks),
-            Self::Progress { config } => progress(&config.load()?),
+            Self::Progress { config } => {
+                let site = config.load()?;
+                block_on(async { progress(&Registry::open_to_read(&site.registry()?).await?).await })
+            }
         }
     }
 }
@@ -60,9 +63,7 @@ impl Which {
         let (site, number) = (self.config.load()?, self.number()?);
         block_on(async {
             let (registry, _) = site.open_registry().await?;
-            can_be_recorded(&site)?;
-            registry.set_generation_state(number, state, now()).await?;
-            record(&site, event(number, state, None)).await?;
+            set_state(&site, &registry, number, state).await?;
             warn_where_nobody_issues(&registry).await
         })?;
         Ok(output::line(&format!("generation {number} is {state}"))?)
@@ -72,13 +73,30 @@ impl Which {
         let (site, number) = (self.config.load()?, self.number()?);
         block_on(async {
             let (registry, _) = site.open_registry().await?;
-            registry.close_generation(number, breaks, now()).await?;
-            // What takes away is never held up by the log.
-            record(&site, event(number, GenerationState::Closed, Some(breaks))).await?;
+            close(&site, &registry, number, breaks).await?;
             warn_where_nobody_issues(&registry).await
-        })?;
-        Ok(output::line(&format!("generation {number} is closed: its keys are refused everywhere"))?)
+        })
     }
+}
+
+/// Moves a generation forward in its life, and records it.
+pub(super) async fn set_state(
+    site: &Site,
+    registry: &Registry,
+    number: Number,
+    state: GenerationState,
+) -> Result<(), Failure> {
+    can_be_recorded(site)?;
+    registry.set_generation_state(number, state, now()).await?;
+    record(site, event(number, state, None)).await
+}
+
+/// Closes a generation, which breaks so many active keys.
+pub(super) async fn close(site: &Site, registry: &Registry, number: Number, breaks: i64) -> Result<(), Failure> {
+    registry.close_generation(number, breaks, now()).await?;
+    // What takes away is never held up by the log.
+    record(site, event(number, GenerationState::Closed, Some(breaks))).await?;
+    Ok(output::line(&format!("generation {number} is closed: its keys are refused everywhere"))?)
 }
 
 fn event(number: Number, state: GenerationState, breaks: Option<i64>) -> Event {
@@ -100,11 +118,9 @@ async fn warn_where_nobody_issues(registry: &Registry) -> Result<(), Failure> {
     Ok(())
 }
 
-fn progress(site: &Site) -> Result<(), Failure> {
-    let (rows, dependents) = block_on(async {
-        let registry = Registry::open_to_read(&site.registry()?).await?;
-        Ok((registry.generations().await?, registry.dependents().await?))
-    })?;
+/// Shows who still depends on each generation.
+pub(super) async fn progress(registry: &Registry) -> Result<(), Failure> {
+    let (rows, dependents) = (registry.generations().await?, registry.dependents().await?);
     for row in rows {
         let of_it: Vec<&Dependents> = dependents.iter().filter(|one| one.generation == row.number).collect();
         let active: i64 = of_it.iter().map(|one| one.active).sum();

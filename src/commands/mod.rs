@@ -18,6 +18,7 @@ mod key;
 mod log;
 mod output;
 mod restored;
+mod rotate;
 mod serve;
 mod token;
 mod worker;
@@ -47,6 +48,8 @@ enum Command {
     Key(key::Key),
     /// Make and list the generations of master keys
     Generation(generation::Generation),
+    /// Put a new master in the place of one that makes keys, step by step; run again, it goes on where it was
+    Rotate(rotate::Rotate),
     /// Make a master that two tokens hold, with a plan, a proof and a transcript
     Ceremony(ceremony::Ceremony),
     /// Make accounts
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Key(command) => command.run(),
         Command::Generation(command) => command.run().map(|()| ExitCode::SUCCESS),
+        Command::Rotate(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Ceremony(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Account(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::Deny(command) => command.run().map(|()| ExitCode::SUCCESS),

@@ -1,7 +1,8 @@
-//! Standard output without a buffer: what is printed may be a secret, and a buffer would keep it for the life of the process.
+//! What whoever runs a command is told and asked. Standard output has no buffer: what is printed may be a secret, and a
+//! buffer would keep it for the life of the process.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 
 /// Writes a text as it is.
@@ -15,4 +16,12 @@ pub fn line(line: &str) -> Result<(), std::io::Error> {
     whole.push_str(line);
     whole.push('\n');
     text(&whole)
+}
+
+/// Asks whether to begin.
+pub fn confirmed() -> Result<bool, std::io::Error> {
+    eprint!("Begin? Type yes: ");
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim() == "yes")
 }

@@ -117,6 +117,9 @@ pub enum RegistryError {
         /// How many active keys it has.
         active: i64,
     },
+    /// A rotation was begun, or somebody else has taken its next step.
+    #[error("another rotation is under way: 'rederive rotate' goes on with it, 'rederive rotate --abandon' forgets it")]
+    AnotherRotation,
     /// A setting was fixed at first start and differs from the one asked for.
     #[error("{0}")]
     SettingFixed(String),

@@ -76,12 +76,14 @@ async fn read(connection: &mut Connection) -> Result<Option<Settings>> {
     Ok(Some(settings.ok_or_else(malformed)?))
 }
 
-async fn value(connection: &mut Connection, name: &str) -> Result<Option<String>> {
+/// A setting's text.
+pub(super) async fn value(connection: &mut Connection, name: &str) -> Result<Option<String>> {
     let row = query("SELECT value FROM settings WHERE name = $1").bind(name).fetch_optional(connection).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-async fn store(transaction: &mut Connection, name: &str, value: &str) -> Result<()> {
+/// Sets it.
+pub(super) async fn store(transaction: &mut Connection, name: &str, value: &str) -> Result<()> {
     query("INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
         .bind(name)
         .bind(value)

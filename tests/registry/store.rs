@@ -1,7 +1,8 @@
 //! Opening, schema, settings, generations, and trouble.
 
-use rederive::registry::{ChangeKind, GenerationState, Registry, RegistryError, Settings, TroubleKind};
+use rederive::registry::{ChangeKind, GenerationState, Registry, RegistryError, Rotation, Settings, TroubleKind};
 use rederive_hsm::access_key_id::{Account, Layout, Lifetime, Prefix, Prefixes};
+use rederive_hsm::config::KeyClass;
 
 use super::{account, generation, id, new_key, place, root, trouble};
 
@@ -148,4 +149,26 @@ async fn settings_are_fixed_and_prefixes_join() {
     let back = place.registry.settle(&settings(Layout::Account, "AKIA", "ASIA")).await.expect("the first ones again");
     assert_eq!(back.prefixes.issuing(Lifetime::LongTerm).as_str(), "AKIA");
     assert_eq!(back.prefixes.all(Lifetime::LongTerm).len(), 2);
+}
+
+#[tokio::test]
+async fn a_rotation_is_remembered_until_it_is_done() {
+    let place = place().await;
+    let registry = &place.registry;
+    let next = generation(1, GenerationState::Pending);
+    let early = registry.insert_next_generation(&next).await;
+    assert!(matches!(early, Err(RegistryError::AnotherRotation)), "none was begun");
+    let rotation = Rotation { from: 0, to: None, token: "a \"b\"".into(), class: KeyClass::Strict };
+    registry.begin_rotation(&rotation).await.expect("begun");
+    let again = registry.begin_rotation(&Rotation { from: 1, ..rotation.clone() }).await;
+    assert!(matches!(again, Err(RegistryError::AnotherRotation)));
+    assert_eq!(registry.rotation().await.expect("reads"), Some(rotation.clone()));
+
+    registry.insert_next_generation(&next).await.expect("inserted");
+    assert_eq!(registry.rotation().await.expect("reads"), Some(Rotation { to: Some(1), ..rotation }));
+    let twice = registry.insert_next_generation(&generation(2, GenerationState::Pending)).await;
+    assert!(matches!(twice, Err(RegistryError::AnotherRotation)), "somebody else was quicker");
+    assert_eq!(registry.generations().await.expect("lists").len(), 2, "and nothing is left of it");
+    registry.end_rotation().await.expect("ended");
+    assert_eq!(registry.rotation().await.expect("reads"), None);
 }

@@ -10,3 +10,4 @@ mod pin;
 mod place;
 mod plant;
 mod replicas;
+mod rotation;

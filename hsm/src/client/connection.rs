@@ -44,19 +44,21 @@ impl Callers {
     }
 }
 
-/// Passes calls to the worker and answers back until one of the ends is reached. Dropping the future drops the
+/// Passes calls to the worker and answers back until one of the ends is reached. `ordered` is called when an order has come,
+/// before what is on its way is answered. Dropping the future drops the
 /// connection, and every call that waits on it learns so.
 pub(super) async fn run(
     socket: &mut UnixStream,
     calls: &mut mpsc::Receiver<Call>,
     orders: &mut mpsc::Receiver<Order>,
+    ordered: impl Fn(),
     deadline: Duration,
     counts: &Counts,
 ) -> Ended {
     let waiting = Waiting::new(Callers { by_number: HashMap::new(), last_answer: Instant::now() });
     let (input, output) = socket.split();
     tokio::select! {
-        ended = write_calls(output, calls, orders, &waiting, counts) => ended,
+        ended = write_calls(output, calls, orders, ordered, &waiting, counts) => ended,
         ended = read_answers(input, &waiting) => ended,
         ended = watch_deadline(deadline, &waiting) => ended,
     }
@@ -66,6 +68,7 @@ async fn write_calls(
     mut output: WriteHalf<'_>,
     calls: &mut mpsc::Receiver<Call>,
     orders: &mut mpsc::Receiver<Order>,
+    ordered: impl Fn(),
     waiting: &Waiting,
     counts: &Counts,
 ) -> Ended {
@@ -75,6 +78,7 @@ async fn write_calls(
     loop {
         tokio::select! {
             order = orders.recv() => {
+                ordered();
                 all_answered(waiting).await;
                 return Ended::Ordered(order);
             }

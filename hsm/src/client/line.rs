@@ -1,6 +1,7 @@
 //! The line to one worker: calls go in, its supervisor keeps a process at the other end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -69,11 +70,11 @@ impl Line {
         answered.await.unwrap_or_else(|_| Err("the connection to it was lost".into()))
     }
 
-    /// Replaces the worker by one that knows these generations; ends when the old one has ended.
-    pub(super) async fn reconfigure(&self, generations: Vec<GenerationConfig>) {
+    /// Replaces the worker by one that knows these generations; ends when the old one has ended, or after so long.
+    pub(super) async fn reconfigure(&self, generations: Vec<GenerationConfig>, at_most: Duration) {
         let (done, replaced) = oneshot::channel();
         if self.orders.send(Order::Reconfigure(generations, done)).await.is_ok() {
-            let _ = replaced.await;
+            let _ = tokio::time::timeout(at_most, replaced).await;
         }
     }
 

@@ -347,12 +347,20 @@ impl Hsm {
         }
     }
 
-    /// Replaces the workers by ones that know these generations, one after the other. Where there is one only, requests wait
-    /// for it meanwhile.
+    /// What the workers were last told of the generations.
+    pub fn generations(&self) -> Vec<GenerationConfig> {
+        self.0.generations.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the workers by ones that know these generations, one after the other, unless they do. Where there is one only,
+    /// requests wait for it meanwhile.
     pub async fn reconfigure(&self, generations: Vec<GenerationConfig>) {
+        if self.generations() == generations {
+            return;
+        }
         *self.0.generations.write().unwrap_or_else(std::sync::PoisonError::into_inner) = generations.clone();
         for member in &self.0.members {
-            member.line.reconfigure(generations.clone()).await;
+            member.line.reconfigure(generations.clone(), ONE_BY_ONE).await;
             let mut life = member.line.life.clone();
             let _ = tokio::time::timeout(ONE_BY_ONE, life.wait_for(|life| *life != Life::Starting)).await;
         }

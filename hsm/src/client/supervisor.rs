@@ -43,7 +43,7 @@ pub(super) async fn supervise(
             Ok(running) => {
                 life.send_replace(Life::Ready(running.holds));
                 tracing::info!(token = launch.config.token.name, "the HSM worker is ready");
-                live(running, &mut launch, &mut calls, &mut orders, &counts).await
+                live(running, &mut launch, &mut calls, &mut orders, &life, &counts).await
             }
             Err(NotStarted::Failed(reason)) => Next::Restart(reason),
             Err(NotStarted::PinRefused(reason)) => {
@@ -54,10 +54,7 @@ pub(super) async fn supervise(
         };
         match next {
             Next::Stop => return,
-            Next::Replace => {
-                life.send_replace(Life::Starting);
-                wait = SHORTEST;
-            }
+            Next::Replace => wait = SHORTEST,
             Next::Restart(reason) => {
                 tracing::error!(token = launch.config.token.name, reason, "the HSM worker is down");
                 life.send_replace(Life::Down(reason));
@@ -90,9 +87,12 @@ async fn live(
     launch: &mut Launch,
     calls: &mut mpsc::Receiver<Call>,
     orders: &mut mpsc::Receiver<Order>,
+    life: &watch::Sender<Life>,
     counts: &Counts,
 ) -> Next {
-    let ended = connection::run(&mut running.socket, calls, orders, launch.deadline, counts).await;
+    // Nobody new is sent to a worker that is about to end.
+    let ordered = || drop(life.send_replace(Life::Starting));
+    let ended = connection::run(&mut running.socket, calls, orders, ordered, launch.deadline, counts).await;
     match ended {
         Ended::Ordered(Some(Order::Restart)) => {
             let _ = running.child.kill().await;

@@ -7,9 +7,9 @@ use crate::access_key_id::Generation;
 use crate::config::{GenerationConfig, KeyClass, TokenConfig};
 use crate::pkcs11::{Token, TokenError, TokenSession, ceremony, control_key, generate, hex, initialise};
 
-/// What an operator asks of a token.
+/// What an operator asks of a token. (Tagged from outside: the form with the tag within cannot hold maps of numbers.)
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "do")]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum AdminRequest {
     /// Initialise an empty slot as a token with this label and PIN: for SoftHSM, in `dev` and in tests.
     Initialise {
