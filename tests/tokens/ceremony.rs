@@ -83,10 +83,15 @@ impl TwoTokens {
     }
 
     fn ceremony(&self, officer: &str) -> Output {
+        self.ceremony_with(officer, "transcript.json", &[])
+    }
+
+    fn ceremony_with(&self, officer: &str, transcript: &str, further: &[&str]) -> Output {
         Command::new(REDERIVE)
             .args(["ceremony", "--from", "first", "--to", "second", "--witness", "Ada", "--witness", "Grace", "--yes"])
             .args(["--officer-pin-env", "OFFICER_PIN", "--transcript"])
-            .arg(self.path("transcript.json"))
+            .arg(self.path(transcript))
+            .args(further)
             .arg("--config")
             .arg(self.path("rederive.toml"))
             .env("OFFICER_PIN", officer)
@@ -131,6 +136,13 @@ fn a_ceremony_puts_one_master_on_two_tokens_and_seals_it() {
     assert!(two.done(&["account", "create", "--number", "000000000042"]).contains("AKIA"));
     let again = two.ceremony(TwoTokens::OFFICER);
     assert!(!again.status.success() && text(&again).contains("not there yet"), "{}", text(&again));
+
+    // A rotation onto a master of a ceremony.
+    let pending = two.ceremony_with(TwoTokens::OFFICER, "second.json", &["--pending"]);
+    assert!(text(&pending).contains("generation   1  pending"), "{}", text(&pending));
+    let rotated = two.done(&["rotate", "--to", "1", "--yes"]);
+    assert!(rotated.contains("its check value was computed by first, second"), "{rotated}");
+    assert!(two.done(&["generation", "list"]).contains("generation   1  issuing"));
 }
 
 #[test]
