@@ -26,8 +26,8 @@ use rederive::config::{Config, Limits};
 use rederive::http::{Door, RequestId};
 use rederive::rpc::v1::verifier_client::VerifierClient;
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Metrics, Principal, PrincipalSource, Readiness, Readings, RpcDoor,
-    SignatureVersion, Verifier, VerifyCall, v1,
+    Accepted, Callers, Decision, Grants, HeaderNames, Identity, Metrics, Principal, PrincipalSource, Readiness,
+    Readings, RpcDoor, SignatureVersion, Verifier, VerifyCall, v1,
 };
 use rederive::sigv4::{Body, Expectation, PayloadStatus, Regions, RequestHead};
 use rederive::site::Site;
@@ -150,35 +150,50 @@ fn in_process(runtime: &tokio::runtime::Runtime, authority: &Authority, root: &P
 }
 
 /// A verifier that decides nothing.
-struct ParsesOnly;
+struct ParsesOnly(Arc<Identity>);
 
-impl Verifier for ParsesOnly {
-    async fn verify(&self, call: VerifyCall<'_>, _: &Grants, _: &RequestId) -> Decision {
-        black_box(call.head.headers().len());
-        Decision::Accept(Box::new(Accepted {
-            signature_version: SignatureVersion::V4,
-            public_key: None,
+impl ParsesOnly {
+    fn new() -> Arc<Self> {
+        let principal = Principal {
+            kind: "root".into(),
+            arn: "arn:aws:iam::123456789012:root".into(),
+            user_id: "123456789012".into(),
+        };
+        Arc::new(Self(Arc::new(Identity {
             access_key_id: "AKIARZPUZDIKAAERULUU".into(),
             account: "123456789012".into(),
-            principal: Some(Principal {
-                kind: "root".into(),
-                arn: "arn:aws:iam::123456789012:root".into(),
-                user_id: "123456789012".into(),
-            }),
+            principal: Some(principal),
             principal_source: PrincipalSource::Registry,
             credential_scope: "20260102/local/s3/aws4_request".into(),
-            signed_headers: "amz-sdk-invocation-id;amz-sdk-request;host;range;x-amz-content-sha256;x-amz-date"
-                .split(';')
-                .map(Into::into)
-                .collect(),
+        })))
+    }
+
+    fn accept<'a>(&self, call: &VerifyCall<'a>) -> Accepted<'a> {
+        black_box(call.head.headers().len());
+        let names = "amz-sdk-invocation-id;amz-sdk-request;host;range;x-amz-content-sha256;x-amz-date".split(';');
+        Accepted {
+            signature_version: SignatureVersion::V4,
+            identity: self.0.clone(),
+            signed_headers: HeaderNames::Named(names.map(Into::into).collect()),
             payload: PayloadStatus::Checked,
             form: None,
             streaming: None,
             signing_key: None,
+            public_key: None,
             valid_until: SystemTime::now(),
             deny_list_as_of: SystemTime::now(),
             waited_for_hsm: false,
-        }))
+        }
+    }
+}
+
+impl Verifier for ParsesOnly {
+    async fn verify<'a>(&self, call: &VerifyCall<'a>, _: &Grants, _: &RequestId) -> Decision<'a> {
+        Decision::Accept(self.accept(call))
+    }
+
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, _: &Grants) -> Option<Accepted<'a>> {
+        Some(self.accept(call))
     }
 }
 
@@ -190,7 +205,7 @@ impl Readiness for ParsesOnly {
 
 fn over_http(runtime: &tokio::runtime::Runtime, authority: Arc<Authority>, config: &Config, request: &sign::Signed) {
     let ours = serve(runtime, authority, config);
-    let theirs = serve(runtime, Arc::new(ParsesOnly), config);
+    let theirs = serve(runtime, ParsesOnly::new(), config);
     let call = request.call().to_string();
     let (ours, theirs) = in_turn(|| load(ours, &call), || load(theirs, &call));
     println!(
@@ -205,7 +220,7 @@ fn over_grpc(runtime: &tokio::runtime::Runtime, authority: Arc<Authority>, confi
     let server =
         tokio::runtime::Builder::new_multi_thread().thread_name(SERVER).enable_all().build().expect("a runtime");
     let ours = serve(&server, authority, config);
-    let theirs = serve(&server, Arc::new(ParsesOnly), config);
+    let theirs = serve(&server, ParsesOnly::new(), config);
     let call = v1::VerifyRequest {
         request_head: Some(v1::verify_request::RequestHead::Head(raw_head(request).into())),
         expect: Some(v1::Expect { service: "s3".into(), region: None }),

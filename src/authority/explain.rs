@@ -1,8 +1,6 @@
 //! Why a refused request is refused, for callers that may know: the steps of a verification up to its key once more, and
 //! a search under that key.
 
-use std::sync::Arc;
-
 use tokio::sync::Semaphore;
 
 use super::signing_keys::KeyName;
@@ -48,7 +46,7 @@ impl Authority {
         request.check_scope_and_time(expectation, now).map_err(NotAccepted::Refused)?;
         let found = self.find(&name, now).await?;
         let _turn = SEARCHING.acquire().await;
-        Ok(with_key(&request, head, body, &Arc::clone(found.shared_key()), refusal))
+        Ok(with_key(&request, head, body, &found.key, refusal))
     }
 }
 

@@ -4,6 +4,7 @@
 //! clock and the caches. [`Authority::verify`] shows the steps of a verification; the pure ones are in [`crate::sigv4`].
 
 mod any_version;
+mod at_hand;
 mod client_token;
 mod clock;
 mod cold;
@@ -14,6 +15,7 @@ mod first_seen;
 mod follow;
 mod generations;
 mod heads;
+mod identity;
 mod issue;
 mod last_used;
 mod principals;
@@ -32,6 +34,7 @@ pub use client_token::ClientToken;
 pub use clock::Clock;
 pub use follow::{Followed, known_generations};
 pub use generations::worker_view;
+pub use identity::{Identity, Principal, PrincipalSource};
 pub use issue::{IssueError, Issued, KeyRequest, RootKey};
 pub use verifier::FromTheFuture;
 pub use verify::{Accepted, CannotDecide, Content, Holder, NotAccepted};

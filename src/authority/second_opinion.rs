@@ -20,7 +20,7 @@ impl Authority {
         found: Found,
         refusal: Refusal,
     ) -> Result<Found, NotAccepted> {
-        let Found::Key { unproven: Some(first), holder, .. } = found else { return Err(refusal.into()) };
+        let Found { unproven: Some(first), holder, .. } = found else { return Err(refusal.into()) };
         let (scope, source) = (&name.scope, first.source);
         let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
         let derive = async || {
@@ -40,7 +40,7 @@ impl Authority {
         };
         self.signing_keys.forget(name);
         self.hsm.contradicted(source);
-        Ok(Found::Key { key: second, unproven: None, holder, waited: true })
+        Ok(Found { key: second, unproven: None, holder, waited: true })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quick_cache::Equivalent;
@@ -14,6 +14,7 @@ use rederive_hsm::derivation::TokenHash;
 use rederive_hsm::signing_key::SigningKey;
 use tokio::sync::OnceCell;
 
+use super::Identity;
 use super::verify::Holder;
 use crate::sigv4::{CredentialScope, PreparedSigningKey};
 
@@ -81,7 +82,9 @@ pub struct ProvenKey {
     pub key: Arc<PreparedSigningKey>,
     /// Whose it is.
     pub holder: Holder,
-    /// The change as of which its id was found good (see `Authority::verify`).
+    /// Who signs with it, put into words when it is first told.
+    pub identity: OnceLock<Arc<Identity>>,
+    /// The change as of which its id was found good (see `Authority::verify_at_hand`).
     pub good_as_of: u64,
     /// The second in which its use was noted last.
     noted: AtomicI64,
@@ -90,7 +93,7 @@ pub struct ProvenKey {
 impl ProvenKey {
     /// A key that was found good, as of a change.
     pub fn new(key: Arc<PreparedSigningKey>, holder: Holder, good_as_of: u64) -> Self {
-        Self { key, holder, good_as_of, noted: AtomicI64::new(i64::MIN) }
+        Self { key, holder, identity: OnceLock::new(), good_as_of, noted: AtomicI64::new(i64::MIN) }
     }
 
     /// Whether this is the first use in its second: once a second is often enough to note it.

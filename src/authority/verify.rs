@@ -5,13 +5,13 @@ use std::sync::Arc;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Lifetime};
 use rederive_hsm::client::Unavailable;
 
-use super::Authority;
 use super::clock::Jumped;
 use super::deny_list::Stale;
 use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
 use super::second_opinion::undecided_without_match;
 use super::signing_keys::{KeyName, ProvenKey, UnprovenKey};
+use super::{Authority, Identity};
 use crate::registry::{KeyRow, Registry, RegistryError};
 use crate::sigv4::{
     Body, Expectation, PostForm, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
@@ -25,10 +25,19 @@ pub struct Accepted<'a> {
     pub deny_list_as_of: i64,
     /// Whether the HSM had to be waited for.
     pub waited: bool,
-    known: Arc<ProvenKey>,
+    pub(super) known: Arc<ProvenKey>,
 }
 
 impl Accepted<'_> {
+    /// Who signed, as it is told.
+    pub fn identity(&self) -> &Arc<Identity> {
+        self.known.identity.get_or_init(|| {
+            let scope = self.verified.scope();
+            let scope = format!("{}/{}/{}/aws4_request", scope.date(), scope.region(), scope.service());
+            Arc::new(Identity::new(self.verified.access_key_id(), &self.known.holder, scope))
+        })
+    }
+
     /// Whose key it is, as far as this node knows.
     pub fn holder(&self) -> &Holder {
         &self.known.holder
@@ -155,14 +164,18 @@ pub(super) fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
 impl Authority {
     /// Verifies a request. Every step before 6 costs the HSM nothing.
     ///
-    /// A key under which a signature has matched is kept with the number of the last change that its id was judged by. As
-    /// long as nothing has changed since, the judgement of steps 2 and 3 holds.
+    /// What can be accepted with what is at hand, is; the rest goes through all steps, from the first.
     pub async fn verify<'a>(
         &self,
         head: &RequestHead<'a>,
         content: Content<'_, 'a>,
         expectation: &Expectation<'_>,
     ) -> Result<Accepted<'a>, NotAccepted> {
+        if let Content::Body(body) = content
+            && let Some(accepted) = self.verify_at_hand(head, body, expectation)
+        {
+            return Ok(accepted);
+        }
         let (now, change) = (self.clock.now().map_err(undecided)?, self.change());
         // 1. The authorization: header, query, form, or none of ours.
         let request = match content {
@@ -170,41 +183,33 @@ impl Authority {
             Content::Form(form) => SignedRequest::parse_form(head, form)?,
         };
         let name = KeyName { id: self.our_id(&request)?, token: None, scope: request.scope() };
-        let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change);
         // 2. The id: prefix, layout, tag, share; its generation is live, as far as the feed of denials and generations is
         //    fresh enough to tell.
         let deny_list_as_of = self.fresh_as_of(now)?;
-        if known.is_none() {
-            self.filter(&name.id)?;
-        }
+        self.filter(&name.id)?;
         // 3. The deny list.
-        if known.is_none() {
-            self.not_denied(&name.id)?;
-        }
+        self.not_denied(&name.id)?;
         // 4. Scope and time.
         let scoped = request.check_scope_and_time(expectation, now)?;
         // 5. The canonical request, hashed; the signed headers are complete.
         let string_to_sign = scoped.string_to_sign(content.body())?;
         // 6. The key's row and its signing key: at hand, else from registry and worker.
-        let mut found = match known {
-            Some(known) => Found::Known(known),
-            None => self.find(&name, now).await?,
-        };
+        let mut found = self.find(&name, now).await?;
         // 7. The comparison, in constant time; and whether the id is still good after what was waited for.
         if self.change() != change {
             self.filter(&name.id)?;
             self.not_denied(&name.id)?;
-            self.account_not_denied(&name.id, found.holder().account())?;
+            self.account_not_denied(&name.id, found.holder.account())?;
         }
-        let verified = match string_to_sign.verify(found.key()) {
+        let verified = match string_to_sign.verify(&found.key) {
             Err(refusal @ Refusal::SignatureDoesNotMatch { .. }) => {
                 found = self.second_opinion(&name, found, refusal).await?;
-                string_to_sign.verify(found.key()).map_err(undecided_without_match)?
+                string_to_sign.verify(&found.key).map_err(undecided_without_match)?
             }
             outcome => outcome?,
         };
-        let waited = found.waited();
-        let known = found.proven(|key, holder| self.signing_keys.matched(&name, ProvenKey::new(key, holder, change)));
+        let Found { key, holder, waited, .. } = found;
+        let known = self.signing_keys.matched(&name, ProvenKey::new(key, holder, change));
         if known.is_first_use_at(now) {
             self.note_use(name.id, now, expectation.service, name.scope.region());
         }
@@ -274,7 +279,7 @@ impl Authority {
         let holder = self.holder(&name.id).await?;
         self.account_not_denied(&name.id, holder.account())?;
         if let Some(known) = self.signing_keys.proven(name) {
-            return Ok(Found::Key { key: known.key.clone(), unproven: None, holder, waited: false });
+            return Ok(Found { key: known.key.clone(), unproven: None, holder, waited: false });
         }
         if let Some(key) = self.signing_keys.unproven(name) {
             return Ok(Found::unproven(key, holder, false));
@@ -331,53 +336,18 @@ impl Authority {
     }
 }
 
-/// What a signature is compared by.
-pub(super) enum Found {
-    /// A key that was judged good, and nothing has changed since.
-    Known(Arc<ProvenKey>),
-    /// A key whose id was judged good for this request.
-    Key {
-        key: Arc<PreparedSigningKey>,
-        /// The same, if nothing has matched under it yet.
-        unproven: Option<Arc<UnprovenKey>>,
-        holder: Holder,
-        waited: bool,
-    },
+/// What a signature is compared by: a key whose id was judged good for this request.
+pub(super) struct Found {
+    pub key: Arc<PreparedSigningKey>,
+    /// The same, if nothing has matched under it yet.
+    pub unproven: Option<Arc<UnprovenKey>>,
+    pub holder: Holder,
+    pub waited: bool,
 }
 
 impl Found {
     fn unproven(unproven: Arc<UnprovenKey>, holder: Holder, waited: bool) -> Self {
-        Self::Key { key: unproven.key.clone(), unproven: Some(unproven), holder, waited }
-    }
-
-    fn holder(&self) -> &Holder {
-        match self {
-            Self::Known(known) => &known.holder,
-            Self::Key { holder, .. } => holder,
-        }
-    }
-
-    fn key(&self) -> &PreparedSigningKey {
-        self.shared_key()
-    }
-
-    pub(super) fn shared_key(&self) -> &Arc<PreparedSigningKey> {
-        match self {
-            Self::Known(known) => &known.key,
-            Self::Key { key, .. } => key,
-        }
-    }
-
-    fn waited(&self) -> bool {
-        matches!(self, Self::Key { waited: true, .. })
-    }
-
-    /// Its signature matched.
-    fn proven(self, keep: impl FnOnce(Arc<PreparedSigningKey>, Holder) -> Arc<ProvenKey>) -> Arc<ProvenKey> {
-        match self {
-            Self::Known(known) => known,
-            Self::Key { key, holder, .. } => keep(key, holder),
-        }
+        Self { key: unproven.key.clone(), unproven: Some(unproven), holder, waited }
     }
 }
 

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
 use super::callers::NotGranted;
-use super::{Accepted, Decision, Malformed, Refused, Streaming};
+use super::{Accepted, Decision, HeaderNames, Malformed, Refused, Streaming};
 use crate::explain::Deviation;
 use crate::http::{BodyError, RequestId, Response, full};
 use crate::sigv4::PreparedSigningKey;
@@ -44,7 +44,8 @@ struct Acceptance<'a> {
     principal: Option<Principal<'a>>,
     principal_source: &'static str,
     credential_scope: &'a str,
-    signed_headers: &'a [String],
+    #[serde(serialize_with = "names")]
+    signed_headers: &'a HeaderNames<'a>,
     payload: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     form: Option<Form<'a>>,
@@ -92,6 +93,10 @@ fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&time.format(&Rfc3339).map_err(serde::ser::Error::custom)?)
 }
 
+fn names<S: Serializer>(names: &HeaderNames<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter())
+}
+
 /// In time that does not depend on the bytes.
 fn hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
     let mut digits = Zeroizing::new([0; 64]);
@@ -128,7 +133,7 @@ fn hex_of_point<S: Serializer>(key: &Option<&PublicKey>, serializer: S) -> Resul
 }
 
 /// 200 with a verdict, 503 when there is none, 400 for a call that lacks something.
-pub(super) fn decided(decision: &Decision, id: &RequestId) -> Response {
+pub(super) fn decided(decision: &Decision<'_>, id: &RequestId) -> Response {
     let request_id = id.as_str();
     match decision {
         Decision::Accept(accepted) => {
@@ -149,15 +154,16 @@ fn refusal<'a>(refused: &'a Refused, request_id: &'a str) -> Refusal<'a> {
     Refusal { code, message, http_status: *http_status, elements, deviations: deviations.as_deref(), request_id }
 }
 
-fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a> {
-    let principal = accepted.principal.as_ref();
+fn acceptance<'a>(accepted: &'a Accepted<'a>, request_id: &'a str) -> Acceptance<'a> {
+    let identity = &*accepted.identity;
+    let principal = identity.principal.as_ref();
     Acceptance {
         signature_version: accepted.signature_version.as_str(),
-        access_key_id: &accepted.access_key_id,
-        account: &accepted.account,
+        access_key_id: &identity.access_key_id,
+        account: &identity.account,
         principal: principal.map(|it| Principal { kind: &it.kind, arn: &it.arn, user_id: &it.user_id }),
-        principal_source: accepted.principal_source.as_str(),
-        credential_scope: &accepted.credential_scope,
+        principal_source: identity.principal_source.as_str(),
+        credential_scope: &identity.credential_scope,
         signed_headers: &accepted.signed_headers,
         payload: accepted.payload.as_str(),
         form: accepted.form.as_ref().map(|form| Form {
@@ -165,9 +171,9 @@ fn acceptance<'a>(accepted: &'a Accepted, request_id: &'a str) -> Acceptance<'a>
             key: &form.key,
             content_length_range: form.content_length_range,
         }),
-        streaming: accepted.streaming.as_ref(),
+        streaming: accepted.streaming.as_deref(),
         signing_key: accepted.signing_key.as_deref(),
-        public_key: accepted.public_key.as_ref(),
+        public_key: accepted.public_key.as_deref(),
         valid_until: accepted.valid_until,
         deny_list_as_of: accepted.deny_list_as_of,
         request_id,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Decision, Grants, Malformed, Readiness, Refused, Verifier, VerifyCall, acceptance};
+use super::{Accepted, Decision, Grants, Malformed, Readiness, Refused, Verifier, VerifyCall, acceptance};
 use crate::authority::{Authority, CannotDecide, Content, NotAccepted};
 use crate::config::Names;
 use crate::explain::Deviation;
@@ -19,13 +19,13 @@ impl Readiness for Authority {
 }
 
 impl Verifier for Authority {
-    async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
+    async fn verify<'a>(&self, call: &VerifyCall<'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
         let family = Family::of(call.expect_service);
-        let expectation = Expectation { service: call.expect_service, regions: regions(call.expect_region, caller) };
+        let expectation = expectation(call, caller);
         let content = call.form.as_ref().map_or(Content::Body(call.body), Content::Form);
         let outcome = self.verify_any(&call.head, content, &expectation).await;
         match outcome {
-            Ok(accepted) => Decision::Accept(Box::new(acceptance::of(&accepted, call.want_signing_key))),
+            Ok(accepted) => Decision::Accept(acceptance::of(accepted, call.want_signing_key)),
             Err(NotAccepted::Refused(refusal)) => {
                 let deviations = match call.explain {
                     true => Some(self.deviations(&call.head, call.body, &expectation, &refusal).await),
@@ -37,6 +37,18 @@ impl Verifier for Authority {
             Err(NotAccepted::BodyRequired) => Decision::Malformed(body_required()),
         }
     }
+
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>> {
+        if call.form.is_some() {
+            return None;
+        }
+        let accepted = self.verify_at_hand(&call.head, call.body, &expectation(call, caller))?;
+        Some(acceptance::v4(&accepted, call.want_signing_key))
+    }
+}
+
+fn expectation<'e>(call: &'e VerifyCall<'_>, caller: &'e Grants) -> Expectation<'e> {
+    Expectation { service: call.expect_service, regions: regions(call.expect_region, caller) }
 }
 
 fn regions<'e>(expected: Option<&'e str>, caller: &'e Grants) -> Regions<'e> {
@@ -52,7 +64,7 @@ fn body_required() -> Malformed {
     Malformed::new("body_required", "body", message)
 }
 
-fn refuse(family: Family, refusal: &Refusal, deviations: Option<Vec<Deviation>>) -> Decision {
+fn refuse<'a>(family: Family, refusal: &Refusal, deviations: Option<Vec<Deviation>>) -> Decision<'a> {
     let outside = refusal.outside(family);
     tracing::debug!(code = outside.code, message = outside.message, "refused");
     Decision::Refuse(Refused {
@@ -64,7 +76,7 @@ fn refuse(family: Family, refusal: &Refusal, deviations: Option<Vec<Deviation>>)
     })
 }
 
-fn unavailable(trouble: &CannotDecide) -> Decision {
+fn unavailable<'a>(trouble: &CannotDecide) -> Decision<'a> {
     tracing::warn!(%trouble, "cannot decide");
     Decision::Unavailable { reason: Cow::Borrowed(trouble.outside()), retry_after_ms: RETRY_AFTER_MS }
 }

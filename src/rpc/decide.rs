@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Decision, Grants, Metrics, Verifier, VerifyCall};
+use super::{Accepted, Decision, Grants, Metrics, Verifier, VerifyCall};
 use crate::audit::{Audit, Event, UserIdentity};
 use crate::http::RequestId;
 use crate::sigv4::{RequestHead, SignedRequest};
@@ -16,9 +16,8 @@ pub(super) struct Decider<A> {
 }
 
 impl<A: Verifier> Decider<A> {
-    pub async fn decide(&self, call: VerifyCall<'_>, caller: &Grants, id: &RequestId) -> Decision {
-        let start = Instant::now();
-        let (head, service) = (call.head.clone(), call.expect_service);
+    pub async fn decide<'a>(&self, call: &VerifyCall<'a>, caller: &Grants, id: &RequestId) -> Decision<'a> {
+        let (start, service) = (Instant::now(), call.expect_service);
         let decision = self.authority.verify(call, caller, id).await;
         let (kind, code) = match &decision {
             Decision::Accept(_) => ("accept", ""),
@@ -29,7 +28,7 @@ impl<A: Verifier> Decider<A> {
         let waited_for_hsm = matches!(&decision, Decision::Accept(accepted) if accepted.waited_for_hsm);
         self.metrics.verified(kind, code, start.elapsed(), waited_for_hsm);
         if let Decision::Refuse(refused) = &decision {
-            let claimed = || claimed_id(&head);
+            let claimed = || claimed_id(&call.head);
             self.audit.refused(service, &refused.code, |at| {
                 let event = Event::refused(UserIdentity::unknown(claimed().as_deref()), service, &refused.code, at);
                 event.with_data("caller", caller.caller.to_string()).with_data("requestID", id.to_string())
@@ -37,6 +36,15 @@ impl<A: Verifier> Decider<A> {
         }
         tracing::debug!(caller = %caller.caller, decision = kind, code, "decided");
         decision
+    }
+
+    /// The same for what is accepted without a wait; `None` says nothing, and counts nothing.
+    pub fn decide_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>> {
+        let start = Instant::now();
+        let accepted = self.authority.verify_at_hand(call, caller)?;
+        self.metrics.accepted_at_hand(start.elapsed());
+        tracing::debug!(caller = %caller.caller, decision = "accept", "decided");
+        Some(accepted)
     }
 }
 

@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::authority::Identity;
 use crate::explain::Deviation;
-use crate::sigv4::{AmzDate, PayloadStatus, PreparedSigningKey, StreamingKind, VerifiedForm};
+use crate::sigv4::{AmzDate, PayloadStatus, PreparedSigningKey, SignedHeaders, StreamingKind, VerifiedForm};
 use crate::sigv4a::PublicKey;
 
 /// What a caller is told.
 #[derive(Clone, Debug)]
-pub enum Decision {
+pub enum Decision<'a> {
     /// The signature is right, by a key that is good.
-    Accept(Box<Accepted>),
+    Accept(Accepted<'a>),
     /// The request must not be served.
     Refuse(Refused),
     /// Trouble of ours: nothing is known about the request.
@@ -63,33 +64,25 @@ pub enum SignatureVersion {
     V2,
 }
 
-/// What is known about a request that was accepted.
+/// What is known about a request that was accepted. What stands in the request is borrowed from it.
 #[derive(Clone, Debug)]
-pub struct Accepted {
+pub struct Accepted<'a> {
     /// How it was signed.
     pub signature_version: SignatureVersion,
-    /// The key that signed.
-    pub access_key_id: String,
-    /// Its account, twelve digits.
-    pub account: String,
-    /// Whose key it is, if this node knows.
-    pub principal: Option<Principal>,
-    /// How the principal is known.
-    pub principal_source: PrincipalSource,
-    /// `date/region/service/aws4_request`; without the region for Signature V4A, and empty for V2.
-    pub credential_scope: String,
+    /// Who signed it, and for what.
+    pub identity: Arc<Identity>,
     /// Names of the headers that the signature covers, in order.
-    pub signed_headers: Vec<String>,
+    pub signed_headers: HeaderNames<'a>,
     /// What the signature says about the body.
     pub payload: PayloadStatus,
     /// What the policy says, if the credentials stood in a form.
-    pub form: Option<VerifiedForm>,
+    pub form: Option<Box<VerifiedForm>>,
     /// What a decoder of the body needs to know, if it comes in chunks.
-    pub streaming: Option<Streaming>,
+    pub streaming: Option<Box<Streaming>>,
     /// The signing key of the scope, if it was asked for.
     pub signing_key: Option<Arc<PreparedSigningKey>>,
     /// The key that a Signature V4A was verified with.
-    pub public_key: Option<PublicKey>,
+    pub public_key: Option<Box<PublicKey>>,
     /// When the signature stops being good.
     pub valid_until: SystemTime,
     /// Up to when denials are known.
@@ -109,26 +102,13 @@ pub struct Streaming {
     pub seed_signature: Vec<u8>,
 }
 
-/// Whose key it is.
+/// Names of headers.
 #[derive(Clone, Debug)]
-pub struct Principal {
-    /// `Root`, `User`, …
-    pub kind: Cow<'static, str>,
-    /// Its ARN.
-    pub arn: String,
-    /// Its unique id.
-    pub user_id: String,
-}
-
-/// How a principal is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PrincipalSource {
-    /// From the registry.
-    Registry,
-    /// From the session token.
-    Token,
-    /// It is not.
-    None,
+pub enum HeaderNames<'a> {
+    /// As the request lists them.
+    Listed(SignedHeaders<'a>),
+    /// Where it has no list.
+    Named(Vec<String>),
 }
 
 impl Malformed {
@@ -164,13 +144,14 @@ impl SignatureVersion {
     }
 }
 
-impl PrincipalSource {
-    /// As the answers spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Registry => "registry",
-            Self::Token => "token",
-            Self::None => "none",
-        }
+impl HeaderNames<'_> {
+    /// The names, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let (listed, named) = match self {
+            Self::Listed(headers) => (Some(headers.iter()), None),
+            Self::Named(names) => (None, Some(names)),
+        };
+        let named = named.into_iter().flatten().map(|name| Cow::Borrowed(&**name));
+        listed.into_iter().flatten().map(String::from_utf8_lossy).chain(named)
     }
 }

@@ -11,10 +11,9 @@ use tonic::Status;
 
 use super::decide::Decider;
 use super::feed::Feed;
-use super::grpc::{Asking, Grpc};
+use super::grpc::{Asking, Grpc, VerifierServer};
 use super::json::{Call, MAX_CALL};
 use super::v1::deny_feed_server::DenyFeedServer;
-use super::v1::verifier_server::VerifierServer;
 use super::{Callers, Grants, Metrics, Readiness, Verifier, answer, metrics};
 use crate::audit::Audit;
 use crate::authority::Authority;
@@ -90,7 +89,7 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
         if let Err(denied) = caller.check(&call) {
             return answer::not_granted(&denied, id);
         }
-        let decision = self.decider.decide(call, caller, id).await;
+        let decision = self.decider.decide(&call, caller, id).await;
         answer::decided(&decision, id)
     }
 

@@ -4,20 +4,24 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
-use super::{
-    Accepted, Decision, Grants, MAX_BODY, Malformed, PrincipalSource, Refused, SignatureVersion, Verifier, VerifyCall,
-    many, v1,
-};
+use super::written::Written;
+use super::{Decision, Grants, MAX_BODY, Malformed, Refused, Verifier, VerifyCall, many, v1};
 use crate::explain::Deviation;
 use crate::http::RequestId;
-use crate::sigv4::{self, Body, PayloadStatus, PreparedSigningKey};
+use crate::sigv4::{self, Body};
+
+/// The server of `Verifier`, of `build.rs`.
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/rederive.v1.Verifier.rs"));
+}
+use generated::verifier_server;
+pub(super) use generated::verifier_server::VerifierServer;
 
 /// The most bytes of a message: a body and a head of the largest size, with room for the rest.
 const MAX_MESSAGE: usize = MAX_BODY + 128 * 1024;
@@ -33,43 +37,43 @@ pub(super) struct Asking {
 pub(super) struct Grpc<A>(Arc<Decider<A>>);
 
 impl<A: Verifier> Grpc<A> {
-    pub fn server(decider: Arc<Decider<A>>) -> v1::verifier_server::VerifierServer<Self> {
-        v1::verifier_server::VerifierServer::new(Self(decider)).max_decoding_message_size(MAX_MESSAGE)
+    pub fn server(decider: Arc<Decider<A>>) -> VerifierServer<Self> {
+        VerifierServer::new(Self(decider)).max_decoding_message_size(MAX_MESSAGE)
     }
 }
 
 #[tonic::async_trait]
-impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
-    async fn verify(
-        &self,
-        request: tonic::Request<v1::VerifyRequest>,
-    ) -> Result<tonic::Response<v1::VerifyResponse>, Status> {
+impl<A: Verifier> verifier_server::Verifier for Grpc<A> {
+    async fn verify(&self, request: tonic::Request<v1::VerifyRequest>) -> Result<tonic::Response<Written>, Status> {
         let (_, extensions, message) = request.into_parts();
         let Asking { caller, request_id } = extensions.get().expect("the door lets nothing in without it");
         let call = verify_call(&message).map_err(|what| malformed(&what))?;
         caller.check(&call).map_err(|denied| Status::permission_denied(denied.message))?;
-        let decision = match self.0.decide(call, caller, request_id).await {
-            Decision::Accept(accepted) => v1::verify_response::Decision::Accept(Box::new(accept(*accepted))),
-            Decision::Refuse(refused) => v1::verify_response::Decision::Refuse(refuse(refused)),
-            Decision::Unavailable { reason, retry_after_ms } => return Err(unavailable(reason, retry_after_ms)),
-            Decision::Malformed(what) => return Err(malformed(&what)),
-        };
-        let request_id = request_id.to_string();
-        Ok(tonic::Response::new(v1::VerifyResponse { decision: Some(decision), request_id }))
+        match self.0.decide(&call, caller, request_id).await {
+            Decision::Accept(accepted) => {
+                Ok(tonic::Response::new(Written::accepted_response(&accepted, request_id.as_str())))
+            }
+            Decision::Refuse(refused) => {
+                let decision = Some(v1::verify_response::Decision::Refuse(refuse(refused)));
+                let response = v1::VerifyResponse { decision, request_id: request_id.to_string() };
+                Ok(tonic::Response::new(Written::of(&response)))
+            }
+            Decision::Unavailable { reason, retry_after_ms } => Err(unavailable(reason, retry_after_ms)),
+            Decision::Malformed(what) => Err(malformed(&what)),
+        }
     }
 
     async fn verify_batch(
         &self,
         request: tonic::Request<v1::VerifyBatchRequest>,
-    ) -> Result<tonic::Response<v1::VerifyBatchResponse>, Status> {
+    ) -> Result<tonic::Response<Written>, Status> {
         let (_, extensions, message) = request.into_parts();
         let asking: &Asking = extensions.get().expect("the door lets nothing in without it");
-        let outcomes = many::batch(&self.0, asking, &message.requests).await.map_err(|what| malformed(&what))?;
-        let request_id = asking.request_id.to_string();
-        Ok(tonic::Response::new(v1::VerifyBatchResponse { outcomes, request_id }))
+        let answer = many::batch(&self.0, asking, &message.requests).await.map_err(|what| malformed(&what))?;
+        Ok(tonic::Response::new(answer))
     }
 
-    type VerifyStreamStream = many::Outcomes;
+    type VerifyStreamStream = many::Outcomes<A>;
 
     async fn verify_stream(
         &self,
@@ -77,7 +81,7 @@ impl<A: Verifier> v1::verifier_server::Verifier for Grpc<A> {
     ) -> Result<tonic::Response<Self::VerifyStreamStream>, Status> {
         let (_, extensions, messages) = request.into_parts();
         let asking: &Asking = extensions.get().expect("the door lets nothing in without it");
-        Ok(tonic::Response::new(many::stream(self.0.clone(), asking.clone(), messages)))
+        Ok(tonic::Response::new(many::Outcomes::new(self.0.clone(), asking.clone(), messages)))
     }
 }
 
@@ -85,7 +89,7 @@ pub(super) fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>,
     let expect = message.expect.as_ref().ok_or_else(|| Malformed::missing("expect", "say what it is verified for"))?;
     let (head, body) = (head(message)?, body(message)?);
     let call = VerifyCall {
-        form: form_of(message.form.as_ref().map(given_form), &head, body, &expect.service)?,
+        form: form_of(message.form.as_deref().map(given_form), &head, body, &expect.service)?,
         head,
         body,
         expect_service: &expect.service,
@@ -128,50 +132,6 @@ fn given_form(form: &v1::PostForm) -> GivenForm<'_> {
     }
 }
 
-fn verified_form(form: sigv4::VerifiedForm) -> v1::VerifiedForm {
-    v1::VerifiedForm {
-        bucket: form.bucket,
-        key: form.key,
-        content_length_range: form.content_length_range.map(|(least, most)| v1::ContentLengthRange { least, most }),
-    }
-}
-
-pub(super) fn accept(accepted: Accepted) -> v1::Accept {
-    v1::Accept {
-        streaming: accepted.streaming.as_ref().map(streaming),
-        signing_key: accepted.signing_key.as_deref().map(signing_key).unwrap_or_default(),
-        access_key_id: accepted.access_key_id,
-        account: accepted.account,
-        principal: accepted.principal.map(|it| v1::Principal {
-            r#type: it.kind.into_owned(),
-            arn: it.arn,
-            user_id: it.user_id,
-        }),
-        signature_version: match accepted.signature_version {
-            SignatureVersion::V4 => v1::SignatureVersion::V4.into(),
-            SignatureVersion::V4a => v1::SignatureVersion::V4a.into(),
-            SignatureVersion::V2 => v1::SignatureVersion::V2.into(),
-        },
-        public_key: accepted.public_key.as_ref().map(|key| key.to_sec1().to_vec().into()).unwrap_or_default(),
-        principal_source: match accepted.principal_source {
-            PrincipalSource::Registry => v1::PrincipalSource::Registry.into(),
-            PrincipalSource::Token => v1::PrincipalSource::Token.into(),
-            PrincipalSource::None => v1::PrincipalSource::None.into(),
-        },
-        credential_scope: accepted.credential_scope,
-        signed_headers: accepted.signed_headers,
-        payload: match accepted.payload {
-            PayloadStatus::Checked => v1::Payload::Checked.into(),
-            PayloadStatus::Unsigned => v1::Payload::Unsigned.into(),
-            PayloadStatus::NotChecked => v1::Payload::NotChecked.into(),
-            PayloadStatus::Streaming(_) => v1::Payload::Streaming.into(),
-        },
-        valid_until: Some(accepted.valid_until.into()),
-        deny_list_as_of: Some(accepted.deny_list_as_of.into()),
-        form: accepted.form.map(verified_form).map(Box::new),
-    }
-}
-
 pub(super) fn refuse(refused: Refused) -> v1::Refuse {
     let elements = refused.elements.into_iter();
     v1::Refuse {
@@ -181,18 +141,6 @@ pub(super) fn refuse(refused: Refused) -> v1::Refuse {
         elements: elements.map(|(name, value)| v1::Element { name: name.into(), value }).collect(),
         deviations: refused.deviations.into_iter().flatten().map(deviation).collect(),
     }
-}
-
-fn streaming(streaming: &super::Streaming) -> v1::Streaming {
-    v1::Streaming {
-        kind: streaming.kind.as_str().into(),
-        date: streaming.date.as_str().into(),
-        seed_signature: streaming.seed_signature.clone().into(),
-    }
-}
-
-fn signing_key(key: &PreparedSigningKey) -> Bytes {
-    Bytes::copy_from_slice(key.signing_key().expose())
 }
 
 /// What the build leaves out, for an acceptance may hold a signing key.

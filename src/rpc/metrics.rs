@@ -58,6 +58,7 @@ pub struct Readings {
 pub struct Metrics {
     registry: Registry,
     verdicts: Family<Verdict, Counter>,
+    accepted: Counter,
     with_hsm: Histogram,
     without_hsm: Histogram,
 }
@@ -66,7 +67,8 @@ impl Metrics {
     /// `read` is asked at each scrape.
     pub fn new(read: impl Fn() -> Readings + Send + Sync + 'static) -> Self {
         let mut registry = Registry::with_prefix("rederive");
-        let verdicts = Family::default();
+        let verdicts = Family::<Verdict, Counter>::default();
+        let accepted = verdicts.get_or_create_owned(&Verdict { decision: "accept", code: String::new() });
         registry.register("verify", "Verified requests by decision and error code", verdicts.clone());
         let seconds: Family<Waited, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
@@ -75,7 +77,7 @@ impl Metrics {
         let help = "Time of a verification, by whether it waited for the HSM";
         registry.register("verify_seconds", help, seconds);
         registry.register_collector(Box::new(Reader(read)));
-        Self { registry, verdicts, with_hsm, without_hsm }
+        Self { registry, verdicts, accepted, with_hsm, without_hsm }
     }
 
     /// Counts one verification. `decision` is `accept`, `refuse`, `unavailable` or `malformed`; `code` is the error code, or empty.
@@ -83,6 +85,12 @@ impl Metrics {
         self.verdicts.get_or_create(&Verdict { decision, code: code.to_owned() }).inc();
         let histogram = if waited_for_hsm { &self.with_hsm } else { &self.without_hsm };
         histogram.observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts one acceptance for which nothing had to be waited for.
+    pub(super) fn accepted_at_hand(&self, elapsed: Duration) {
+        self.accepted.inc();
+        self.without_hsm.observe(elapsed.as_secs_f64());
     }
 
     /// The metrics as OpenMetrics text.

@@ -16,16 +16,20 @@ mod json;
 mod many;
 mod metrics;
 mod verifier;
+mod written;
 
 pub use call::{MAX_BODY, VerifyCall};
 pub use callers::{CallerError, Callers, Grants};
-pub use decision::{Accepted, Decision, Malformed, Principal, PrincipalSource, Refused, SignatureVersion, Streaming};
+pub use decision::{Accepted, Decision, HeaderNames, Malformed, Refused, SignatureVersion, Streaming};
 pub use door::RpcDoor;
 pub use feed::MAX_REPORTED;
 pub use metrics::{Metrics, Readings};
 pub use verifier::{Readiness, Verifier};
 
-/// The messages, the service and a client of `proto/rederive/v1/verifier.proto`.
+pub use crate::authority::{Identity, Principal, PrincipalSource};
+
+/// The messages of `proto/rederive/v1`, clients of its services, and the server of the deny feed.
 pub mod v1 {
     tonic::include_proto!("rederive.v1");
+    include!(concat!(env!("OUT_DIR"), "/feed/rederive.v1.rs"));
 }

@@ -1,18 +1,23 @@
 //! What this door needs of the authority.
 
-use super::{Decision, Grants, VerifyCall};
+use super::{Accepted, Decision, Grants, VerifyCall};
 use crate::http::RequestId;
 
 /// Decides about signed requests.
+///
+/// `caller` is granted `call.expect_service` and, where one is named, `call.expect_region`; where none is, the region of the
+/// credential scope has to be among [`Grants::regions`].
 pub trait Verifier: Send + Sync + 'static {
-    /// Decides one call. `caller` is granted `call.expect_service` and, where one is named, `call.expect_region`; where none
-    /// is, the region of the credential scope has to be among [`Grants::regions`].
-    fn verify(
+    /// Decides one call.
+    fn verify<'a>(
         &self,
-        call: VerifyCall<'_>,
+        call: &VerifyCall<'a>,
         caller: &Grants,
         request_id: &RequestId,
-    ) -> impl Future<Output = Decision> + Send;
+    ) -> impl Future<Output = Decision<'a>> + Send;
+
+    /// Accepts one call, if nothing has to be waited for. `None` says nothing about the request: [`Self::verify`] decides.
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>>;
 }
 
 /// Knows whether this node can decide now.

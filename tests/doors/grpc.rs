@@ -124,7 +124,8 @@ async fn forms() {
     let (served, authority) = rpc(&config("")).await;
     let field = |name: &str, value: &str| FormField { name: name.into(), value: value.into() };
     let form = PostForm { fields: vec![field("key", "k")], bucket: Some("b".into()), ..PostForm::default() };
-    let answer = verify(served.address, VerifyRequest { form: Some(form), ..request("form") }).await.expect("decided");
+    let answer =
+        verify(served.address, VerifyRequest { form: Some(Box::new(form)), ..request("form") }).await.expect("decided");
     let fields = "Fields([(\"key\", \"k\")], FormFile { name: None, size: None })";
     assert_eq!(authority.last().form, Some(format!("PostForm {{ content: {fields}, bucket: Some(\"b\") }}")));
     let Some(Decision::Accept(accept)) = answer.decision else { panic!("{answer:?}") };
@@ -209,14 +210,17 @@ async fn callers_are_told_apart() {
 }
 
 /// Services of the made-up authority, and what comes of a request for each.
-const MANY: [(&str, &str); 7] = [
+const MANY: [(&str, &str); 10] = [
+    ("hand", "accept"),
     ("slow", "accept"),
+    ("hand", "accept"),
     ("refuse", "SignatureDoesNotMatch"),
     ("s3", "accept"),
     ("unavailable", "the HSM does not answer"),
     ("malformed", "body_required"),
     ("", "bad_field"),
     ("slow", "accept"),
+    ("hand", "accept"),
 ];
 
 fn told(outcome: Outcome) -> String {

@@ -13,8 +13,8 @@ use rederive::config::Config;
 use rederive::explain::Deviation;
 use rederive::http::{Door, Handler, RequestId, server_config};
 use rederive::rpc::{
-    Accepted, Callers, Decision, Grants, Malformed, Metrics, Principal, PrincipalSource, Readiness, Readings, Refused,
-    RpcDoor, SignatureVersion, Streaming, Verifier, VerifyCall,
+    Accepted, Callers, Decision, Grants, HeaderNames, Identity, Malformed, Metrics, Principal, PrincipalSource,
+    Readiness, Readings, Refused, RpcDoor, SignatureVersion, Streaming, Verifier, VerifyCall,
 };
 use rederive::sigv4::{AmzDate, Body, PayloadStatus, PreparedSigningKey, RequestHead, StreamingKind, VerifiedForm};
 use rederive_hsm::secret::Secret32;
@@ -51,10 +51,8 @@ impl MadeUp {
     pub fn times(&self) -> usize {
         self.asked.lock().expect("no test panics with it").len()
     }
-}
 
-impl Verifier for MadeUp {
-    async fn verify(&self, call: VerifyCall<'_>, caller: &Grants, _: &RequestId) -> Decision {
+    fn note(&self, call: &VerifyCall<'_>, caller: &Grants) {
         self.asked.lock().expect("no test panics with it").push(Asked {
             caller: caller.caller.clone(),
             head: raw(&call.head),
@@ -63,6 +61,12 @@ impl Verifier for MadeUp {
             region: call.expect_region.map(str::to_owned),
             form: call.form.as_ref().map(|form| format!("{form:?}")),
         });
+    }
+}
+
+impl Verifier for MadeUp {
+    async fn verify<'a>(&self, call: &VerifyCall<'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
+        self.note(call, caller);
         match call.expect_service {
             "refuse" => Decision::Refuse(Refused {
                 code: "SignatureDoesNotMatch".into(),
@@ -71,26 +75,41 @@ impl Verifier for MadeUp {
                 elements: vec![("Region", "eu-1".into())],
                 deviations: call.explain.then(|| vec![deviation()]),
             }),
-            "form" => Decision::Accept(Box::new(Accepted {
-                form: Some(VerifiedForm { bucket: "b".into(), key: "up/a".into(), content_length_range: Some((1, 5)) }),
+            "form" => Decision::Accept(Accepted {
+                form: Some(Box::new(VerifiedForm {
+                    bucket: "b".into(),
+                    key: "up/a".into(),
+                    content_length_range: Some((1, 5)),
+                })),
                 ..accepted()
-            })),
+            }),
             "unavailable" => Decision::Unavailable { reason: "the HSM does not answer".into(), retry_after_ms: 1500 },
             "malformed" => Decision::Malformed(Malformed::new("body_required", "body", "give the body or its hash")),
             "panic" => panic!("as asked"),
-            "nobody" => Decision::Accept(Box::new(Accepted {
-                principal: None,
-                principal_source: PrincipalSource::None,
+            "nobody" => Decision::Accept(Accepted {
+                identity: Arc::new(Identity {
+                    principal: None,
+                    principal_source: PrincipalSource::None,
+                    ..Identity::clone(&accepted().identity)
+                }),
                 payload: PayloadStatus::NotChecked,
                 ..accepted()
-            })),
+            }),
             "slow" => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
-                Decision::Accept(Box::new(accepted()))
+                Decision::Accept(accepted())
             }
-            "chunks" => Decision::Accept(Box::new(Accepted { streaming: Some(streaming()), ..accepted() })),
-            _ => Decision::Accept(Box::new(Accepted { signing_key: key_for(&call), ..accepted() })),
+            "chunks" => Decision::Accept(Accepted { streaming: Some(Box::new(streaming())), ..accepted() }),
+            _ => Decision::Accept(Accepted { signing_key: key_for(call), ..accepted() }),
         }
+    }
+
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>> {
+        let is_at_hand = call.expect_service == "hand";
+        is_at_hand.then(|| {
+            self.note(call, caller);
+            accepted()
+        })
     }
 }
 
@@ -124,10 +143,8 @@ fn streaming() -> Streaming {
     Streaming { kind: StreamingKind::SignedChunks, date, seed_signature: vec![0x5e; 32] }
 }
 
-fn accepted() -> Accepted {
-    Accepted {
-        signature_version: SignatureVersion::V4,
-        public_key: None,
+fn accepted() -> Accepted<'static> {
+    let identity = Identity {
         access_key_id: "AKIARZPUZDIKAAERULUU".into(),
         account: "123456789012".into(),
         principal: Some(Principal {
@@ -137,7 +154,12 @@ fn accepted() -> Accepted {
         }),
         principal_source: PrincipalSource::Registry,
         credential_scope: "20261121/local/s3/aws4_request".into(),
-        signed_headers: vec!["host".into(), "x-amz-date".into()],
+    };
+    Accepted {
+        signature_version: SignatureVersion::V4,
+        public_key: None,
+        identity: Arc::new(identity),
+        signed_headers: HeaderNames::Named(vec!["host".into(), "x-amz-date".into()]),
         payload: PayloadStatus::Checked,
         form: None,
         streaming: None,

@@ -1,0 +1,39 @@
+//! A verification for which all is at hand: the way that nearly every request goes.
+
+use super::signing_keys::KeyName;
+use super::{Accepted, Authority};
+use crate::sigv4::{Body, Expectation, RequestHead, SignedRequest};
+
+impl Authority {
+    /// Accepts a request whose signature is right under a key that has matched before, if nothing has changed since by which
+    /// its id was judged: tag, generation, deny list and row hold as long. The steps are those of [`Self::verify`].
+    ///
+    /// `None` says nothing of the request, but that more has to be done to decide about it, or to say why it is refused.
+    pub fn verify_at_hand<'a>(
+        &self,
+        head: &RequestHead<'a>,
+        body: Body<'a>,
+        expectation: &Expectation<'_>,
+    ) -> Option<Accepted<'a>> {
+        let (now, change) = (self.clock.now().ok()?, self.change());
+        // 1. The authorization.
+        let request = SignedRequest::parse(head).ok()?;
+        let name = KeyName { id: self.our_id(&request).ok()?, token: None, scope: request.scope() };
+        // 2. The id, and 3. the deny list: judged as of this change.
+        let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change)?;
+        let deny_list_as_of = self.fresh_as_of(now).ok()?;
+        // 4. Scope and time.
+        let scoped = request.check_scope_and_time(expectation, now).ok()?;
+        // 5. The canonical request, hashed; the signed headers are complete.
+        let string_to_sign = scoped.string_to_sign(body).ok()?;
+        // 6. The key is at hand. 7. The comparison, unless something has changed meanwhile.
+        if self.change() != change {
+            return None;
+        }
+        let verified = string_to_sign.verify(&known.key).ok()?;
+        if known.is_first_use_at(now) {
+            self.note_use(name.id, now, expectation.service, name.scope.region());
+        }
+        Some(Accepted { verified, deny_list_as_of, waited: false, known })
+    }
+}

@@ -1,0 +1,341 @@
+//! Answers of `rederive.v1.Verifier`, written to their bytes as they are.
+//!
+//! An acceptance as a message of owned strings costs as much to build, encode and drop as the whole verification. The bytes are
+//! those of the message: `tests/doors/grpc.rs` reads them with it.
+
+use std::marker::PhantomData;
+use std::time::SystemTime;
+
+use bytes::BufMut as _;
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use tonic::Status;
+use tonic::codec::{EncodeBuf, Encoder};
+use tonic_prost::ProstDecoder;
+
+use super::{Accepted, Identity, PrincipalSource, SignatureVersion, v1};
+use crate::sigv4::PayloadStatus;
+
+/// Bytes in front of a message for the keys and lengths of those that it stands in.
+const ROOM: usize = 24;
+/// Bytes of a typical acceptance.
+const TYPICAL: usize = 512;
+
+/// A message as its bytes. Those that it stands in are put around it from inside out.
+pub struct Written {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        let mut bytes = Vec::with_capacity(ROOM + TYPICAL);
+        bytes.resize(ROOM, 0);
+        Self { bytes, start: ROOM }
+    }
+}
+
+impl Written {
+    /// A message that is written by its own code.
+    pub(super) fn of(message: &impl Message) -> Self {
+        Self { bytes: message.encode_to_vec(), start: 0 }
+    }
+
+    /// `Outcome` with an acceptance, in place of what was written before.
+    pub(super) fn put_accepted_outcome(&mut self, accepted: &Accepted<'_>) {
+        self.clear();
+        put_accept(accepted, &mut self.bytes);
+        self.wrap(1);
+    }
+
+    /// `VerifyResponse` with an acceptance.
+    pub(super) fn accepted_response(accepted: &Accepted<'_>, request_id: &str) -> Self {
+        let mut response = Self::default();
+        response.put_accepted_outcome(accepted);
+        put_string(3, request_id, &mut response.bytes);
+        response
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    fn clear(&mut self) {
+        self.bytes.truncate(ROOM);
+        self.start = ROOM;
+    }
+
+    /// Makes it the only field of a message.
+    fn wrap(&mut self, tag: u32) {
+        let length = self.as_bytes().len() as u64;
+        let start = self.start - 1 - encoded_len_varint(length);
+        let mut front = &mut self.bytes[start..self.start];
+        encode_key(tag, WireType::LengthDelimited, &mut front);
+        encode_varint(length, &mut front);
+        self.start = start;
+    }
+}
+
+/// A `VerifyBatchResponse` of outcomes that are written one by one.
+pub(super) struct WrittenBatch(Vec<u8>);
+
+impl WrittenBatch {
+    pub fn with_capacity(outcomes: usize) -> Self {
+        Self(Vec::with_capacity(outcomes * TYPICAL))
+    }
+
+    /// Where the next outcome will stand.
+    pub fn end(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn push(&mut self, outcome: &Written) {
+        put_bytes(1, outcome.as_bytes(), &mut self.0);
+    }
+
+    /// Puts outcomes in between, each with where it belongs, in their order.
+    pub fn insert(&mut self, late: &[(usize, Written)]) {
+        let (early, mut done) = (std::mem::take(&mut self.0), 0);
+        for (at, outcome) in late {
+            self.0.extend_from_slice(&early[done..*at]);
+            self.push(outcome);
+            done = *at;
+        }
+        self.0.extend_from_slice(&early[done..]);
+    }
+
+    pub fn finish(mut self, request_id: &str) -> Written {
+        put_string(2, request_id, &mut self.0);
+        Written { bytes: self.0, start: 0 }
+    }
+}
+
+/// `Accept`: its fields by their numbers, those with the default value left out.
+fn put_accept(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
+    put_identity(&accepted.identity, to);
+    for name in accepted.signed_headers.iter() {
+        put_bytes(6, name.as_bytes(), to);
+    }
+    put_enum(7, payload(accepted.payload).into(), to);
+    put_time(8, accepted.valid_until, to);
+    put_time(9, accepted.deny_list_as_of, to);
+    put_rare(accepted, to);
+    put_enum(13, signature_version(accepted.signature_version).into(), to);
+    if let Some(key) = &accepted.public_key {
+        put_bytes(14, &key.to_sec1(), to);
+    }
+}
+
+fn put_identity(identity: &Identity, to: &mut Vec<u8>) {
+    put_string(1, &identity.access_key_id, to);
+    put_string(2, &identity.account, to);
+    if let Some(principal) = &identity.principal {
+        let parts = [&*principal.kind, &principal.arn, &principal.user_id];
+        put_length(3, parts.iter().filter(|part| !part.is_empty()).map(|part| length_of(part)).sum(), to);
+        (1..).zip(parts).for_each(|(tag, part)| put_string(tag, part, to));
+    }
+    put_enum(4, principal_source(identity.principal_source).into(), to);
+    put_string(5, &identity.credential_scope, to);
+}
+
+/// Fields 10 to 12.
+fn put_rare(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
+    if let Some(form) = &accepted.form {
+        let range = form.content_length_range.map(|(least, most)| v1::ContentLengthRange { least, most });
+        let form = v1::VerifiedForm { bucket: form.bucket.clone(), key: form.key.clone(), content_length_range: range };
+        prost::encoding::message::encode(10, &form, to);
+    }
+    if let Some(streaming) = &accepted.streaming {
+        let streaming = v1::Streaming {
+            kind: streaming.kind.as_str().into(),
+            date: streaming.date.as_str().into(),
+            seed_signature: streaming.seed_signature.clone().into(),
+        };
+        prost::encoding::message::encode(11, &streaming, to);
+    }
+    if let Some(key) = &accepted.signing_key {
+        put_bytes(12, key.signing_key().expose(), to);
+    }
+}
+
+fn put_length(tag: u32, length: usize, to: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, to);
+    encode_varint(length as u64, to);
+}
+
+fn put_bytes(tag: u32, bytes: &[u8], to: &mut Vec<u8>) {
+    put_length(tag, bytes.len(), to);
+    to.extend_from_slice(bytes);
+}
+
+fn put_string(tag: u32, text: &str, to: &mut Vec<u8>) {
+    if !text.is_empty() {
+        put_bytes(tag, text.as_bytes(), to);
+    }
+}
+
+/// Of a string that is not empty, with a tag under 16.
+fn length_of(text: &str) -> usize {
+    1 + encoded_len_varint(text.len() as u64) + text.len()
+}
+
+fn put_enum(tag: u32, value: i32, to: &mut Vec<u8>) {
+    if value != 0 {
+        prost::encoding::int32::encode(tag, &value, to);
+    }
+}
+
+fn put_time(tag: u32, time: SystemTime, to: &mut Vec<u8>) {
+    prost::encoding::message::encode(tag, &prost_types::Timestamp::from(time), to);
+}
+
+fn payload(status: PayloadStatus) -> v1::Payload {
+    match status {
+        PayloadStatus::Checked => v1::Payload::Checked,
+        PayloadStatus::Unsigned => v1::Payload::Unsigned,
+        PayloadStatus::NotChecked => v1::Payload::NotChecked,
+        PayloadStatus::Streaming(_) => v1::Payload::Streaming,
+    }
+}
+
+fn signature_version(version: SignatureVersion) -> v1::SignatureVersion {
+    match version {
+        SignatureVersion::V4 => v1::SignatureVersion::V4,
+        SignatureVersion::V4a => v1::SignatureVersion::V4a,
+        SignatureVersion::V2 => v1::SignatureVersion::V2,
+    }
+}
+
+fn principal_source(source: PrincipalSource) -> v1::PrincipalSource {
+    match source {
+        PrincipalSource::Registry => v1::PrincipalSource::Registry,
+        PrincipalSource::Token => v1::PrincipalSource::Token,
+        PrincipalSource::None => v1::PrincipalSource::None,
+    }
+}
+
+/// Reads messages, and sends what is written.
+pub struct Codec<T>(PhantomData<T>);
+
+impl<T> Default for Codec<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T: Message + Default + 'static> tonic::codec::Codec for Codec<T> {
+    type Encode = Written;
+    type Decode = T;
+    type Encoder = WrittenEncoder;
+    type Decoder = ProstDecoder<T>;
+
+    fn encoder(&mut self) -> WrittenEncoder {
+        WrittenEncoder
+    }
+
+    fn decoder(&mut self) -> ProstDecoder<T> {
+        ProstDecoder::default()
+    }
+}
+
+pub struct WrittenEncoder;
+
+impl Encoder for WrittenEncoder {
+    type Item = Written;
+    type Error = Status;
+
+    fn encode(&mut self, item: Written, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.reserve(item.as_bytes().len());
+        to.put_slice(item.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rpc::{HeaderNames, Principal, Streaming};
+    use crate::sigv4::{AmzDate, StreamingKind, VerifiedForm};
+
+    fn accepted() -> Accepted<'static> {
+        let principal = Principal { kind: "root".into(), arn: "arn:aws:iam::1:root".into(), user_id: "1".into() };
+        Accepted {
+            signature_version: SignatureVersion::V4,
+            identity: Arc::new(Identity {
+                access_key_id: "AKIA".into(),
+                account: "1".into(),
+                principal: Some(principal),
+                principal_source: PrincipalSource::Registry,
+                credential_scope: "20261121/local/s3/aws4_request".into(),
+            }),
+            signed_headers: HeaderNames::Named(vec!["host".into(), "x-amz-date".into()]),
+            payload: PayloadStatus::Checked,
+            form: None,
+            streaming: None,
+            signing_key: None,
+            public_key: None,
+            valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
+            deny_list_as_of: SystemTime::UNIX_EPOCH,
+            waited_for_hsm: false,
+        }
+    }
+
+    #[test]
+    fn has_the_bytes_of_the_message() {
+        let date = AmzDate::at(1_795_261_500);
+        let streaming = Streaming { kind: StreamingKind::SignedChunks, date, seed_signature: vec![7; 32] };
+        let form = VerifiedForm { bucket: "b".into(), key: "k".repeat(200), content_length_range: Some((0, 5)) };
+        let nobody = Identity {
+            principal: None,
+            principal_source: PrincipalSource::None,
+            credential_scope: String::new(),
+            ..Identity::clone(&accepted().identity)
+        };
+        let rows = [
+            accepted(),
+            Accepted { streaming: Some(Box::new(streaming)), ..accepted() },
+            Accepted { form: Some(Box::new(form)), signature_version: SignatureVersion::V2, ..accepted() },
+            Accepted { identity: Arc::new(nobody), payload: PayloadStatus::Unsigned, ..accepted() },
+        ];
+        let mut outcome = Written::default();
+        let mut batch = WrittenBatch::with_capacity(rows.len());
+        for accepted in &rows {
+            outcome.put_accepted_outcome(accepted);
+            let read = v1::Outcome::decode(outcome.as_bytes()).expect("the message");
+            assert_eq!(read.encode_to_vec(), outcome.as_bytes());
+            assert!(matches!(read.outcome, Some(v1::outcome::Outcome::Accept(_))), "{read:?}");
+            batch.push(&outcome);
+            let response = Written::accepted_response(accepted, "an id");
+            let read = v1::VerifyResponse::decode(response.as_bytes()).expect("the message");
+            assert_eq!((read.encode_to_vec(), &*read.request_id), (response.as_bytes().to_vec(), "an id"));
+        }
+        let batch = batch.finish("an id");
+        let read = v1::VerifyBatchResponse::decode(batch.as_bytes()).expect("the message");
+        assert_eq!((read.encode_to_vec(), read.outcomes.len()), (batch.as_bytes().to_vec(), rows.len()));
+    }
+
+    #[test]
+    fn late_outcomes_stand_where_they_belong() {
+        let outcome = |wait| {
+            let unavailable = v1::Unavailable { reason: String::new(), retry_after_ms: wait };
+            Written::of(&v1::Outcome { outcome: Some(v1::outcome::Outcome::Unavailable(unavailable)) })
+        };
+        let mut batch = WrittenBatch::with_capacity(5);
+        let mut late = Vec::new();
+        for place in 0..5 {
+            if [0, 2, 3].contains(&place) {
+                late.push((batch.end(), outcome(place)));
+            } else {
+                batch.push(&outcome(place));
+            }
+        }
+        batch.insert(&late);
+        let written = batch.finish("");
+        let read = v1::VerifyBatchResponse::decode(written.as_bytes()).expect("the message");
+        let expected = (0..5).map(|place| v1::Outcome::decode(outcome(place).as_bytes()).expect("the message"));
+        assert_eq!(read.outcomes, expected.collect::<Vec<_>>());
+    }
+}
