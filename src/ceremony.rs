@@ -189,10 +189,12 @@ impl Ceremony<'_> {
 }
 
 fn party(token: &Token, description: TokenDescription, attempts: Vec<Attempt>) -> Party {
+    // A token without a module was refused at the first step.
+    let module = token.module.clone().unwrap_or_default();
     Party {
         name: token.name.clone(),
-        module: token.module.display().to_string(),
-        module_sha256: std::fs::read(&token.module).ok().map(|bytes| sha256(&bytes)),
+        module: module.display().to_string(),
+        module_sha256: std::fs::read(&module).ok().map(|bytes| sha256(&bytes)),
         token: description,
         attempts,
     }

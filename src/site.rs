@@ -10,27 +10,15 @@ use crate::config::{AuditSink, Config, Role, Token};
 use crate::follower::{self, Follower};
 use crate::registry::{Location, Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
-use rederive_hsm::client::{Launch, admin};
-use rederive_hsm::config::{
-    GenerationConfig, KeyClass, LayoutName, PinSource, PrefixConfig, Rights, TokenConfig, WorkerConfig,
-};
-use rederive_hsm::pkcs11::LATCH_PREFIX;
+use rederive_hsm::client::{Child, Launch, Place, admin};
+use rederive_hsm::config::{GenerationConfig, LayoutName, PrefixConfig, Rights, TokenConfig, WorkerConfig};
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 use tokio::task::JoinHandle;
 
 use crate::node::Node;
 
 /// The binary that runs this process, even after an upgrade has replaced its file.
-const THIS_BINARY: &str = "/proc/self/exe";
-/// Signing keys a second at the most, unless a later setting says otherwise: more than any token of today gives.
-const SIGNING_KEYS_PER_SECOND: u32 = 200_000;
-/// Signatures V2 compared a second at the most: nothing of them is kept, so that each costs the token an answer.
-const SIGNATURES_V2_PER_SECOND: u32 = 20_000;
-/// New keys a second at the most.
-const ISSUES_PER_SECOND: u32 = 5_000;
-/// New keys a day at the most for one account: far above what people do, far below the 2^20 ids that an account has.
-const ISSUES_PER_ACCOUNT_A_DAY: u32 = 20_000;
-
+pub const THIS_BINARY: &str = "/proc/self/exe";
 /// How far the clocks of two nodes may be apart, in seconds.
 const CLOCKS: i64 = 5;
 /// How long an administrative request may take: a network HSM may be slow to log in and to make a key.
@@ -98,29 +86,12 @@ impl Site {
 
     /// A token as a worker is told of it.
     pub fn token_config(&self, token: &Token) -> Result<TokenConfig, Failure> {
-        let pin = match (&token.pin_file, &token.pin_env) {
-            (Some(file), _) => PinSource::File(file.clone()),
-            (None, Some(variable)) => PinSource::Env(variable.clone()),
-            (None, None) => return Err(format!("[[token]] {}: neither pin_file nor pin_env", token.name).into()),
-        };
-        Ok(TokenConfig {
-            name: token.name.clone(),
-            module: token.module.clone(),
-            label: token.label.clone(),
-            serial: token.serial.clone(),
-            pin,
-            sessions: token.sessions,
-            classes: token.replicas.iter().map(|generation| (*generation, KeyClass::Replica)).collect(),
-            latch: Some(self.latch(token)),
-        })
+        Ok(token.to_worker(&self.config.state_dir)?)
     }
 
     /// The file that says that a token refused the PIN.
     pub fn latch(&self, token: &Token) -> PathBuf {
-        let plain =
-            |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_string() } else { format!("%{:x}", c as u32) };
-        let name: String = token.name.chars().map(plain).collect();
-        self.config.state_dir.join(format!("{LATCH_PREFIX}{name}"))
+        token.latch(&self.config.state_dir)
     }
 
     /// How to start the workers of each token, knowing the generations of the registry.
@@ -133,24 +104,33 @@ impl Site {
     }
 
     fn launch(&self, token: &Token, settings: &Settings, generations: &[GenerationConfig]) -> Result<Launch, Failure> {
+        let place = match &token.socket {
+            Some(socket) => Place::Socket(socket.clone()),
+            None => Place::Child(Box::new(self.child(token, settings)?)),
+        };
+        Ok(Launch {
+            token: token.name.clone(),
+            generations: generations.to_vec(),
+            place,
+            deadline: Duration::from_millis(self.config.token_deadline_ms(token)),
+            workers: token.workers,
+            weight: token.weight,
+        })
+    }
+
+    fn child(&self, token: &Token, settings: &Settings) -> Result<Child, Failure> {
         let config = WorkerConfig {
             token: self.token_config(token)?,
-            generations: generations.to_vec(),
+            generations: Vec::new(),
             rights: self.rights(),
             prefixes: prefix_config(&settings.prefixes),
             layout: match settings.layout {
                 Layout::Account => LayoutName::Account,
                 Layout::Opaque => LayoutName::Opaque,
             },
+            listen: None,
         };
-        Ok(Launch {
-            program: self.program.clone(),
-            config,
-            environment: self.worker_environment(token),
-            deadline: Duration::from_millis(self.config.token_deadline_ms(token)),
-            workers: token.workers,
-            weight: token.weight,
-        })
+        Ok(Child { program: self.program.clone(), config, environment: self.worker_environment(token) })
     }
 
     /// How this node decides.
@@ -246,10 +226,7 @@ impl Site {
             services,
             regions: verify.regions.to_list(),
             signature_v2: verify.signature_v2.to_list(),
-            signing_keys_per_second: SIGNING_KEYS_PER_SECOND,
-            signatures_v2_per_second: SIGNATURES_V2_PER_SECOND,
-            issues_per_second: ISSUES_PER_SECOND,
-            issues_per_account_a_day: ISSUES_PER_ACCOUNT_A_DAY,
+            ..Rights::default()
         }
     }
 }

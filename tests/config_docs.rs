@@ -1,15 +1,25 @@
 //! Every TOML block in the README and in `docs/` is a configuration that this version takes.
 //!
 //! A block opened by ```` ```toml ```` stands alone; one opened by ```` ```toml fragment ```` is laid over
-//! `tests/samples/accepted/minimal.toml`.
+//! `tests/samples/accepted/minimal.toml`; one opened by ```` ```toml worker ```` is the configuration of `rederive hsm-worker`.
 
 use std::path::{Path, PathBuf};
 
-use rederive::config::Config;
+use rederive::config::{Config, WorkerFile};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Whole,
+    Fragment,
+    Worker,
+}
+
+const OPENINGS: [(&str, Kind); 3] =
+    [("```toml", Kind::Whole), ("```toml fragment", Kind::Fragment), ("```toml worker", Kind::Worker)];
 
 struct Block {
     place: String,
-    is_fragment: bool,
+    kind: Kind,
     text: String,
 }
 
@@ -35,11 +45,12 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
         match (&mut open, line.trim_end()) {
             (Some(_), "```") => found.extend(open.take()),
             (Some(block), line) => block.text.extend([line, "\n"]),
-            (None, opening @ ("```toml" | "```toml fragment")) => {
+            (None, line) => {
                 let place = format!("{page}:{}", number + 1);
-                open = Some(Block { place, is_fragment: opening.ends_with("fragment"), text: String::new() });
+                let kind = OPENINGS.into_iter().find(|(opening, _)| *opening == line).map(|(_, kind)| kind);
+                assert!(kind.is_some() || !line.starts_with("```toml"), "{place}: an unknown kind of block");
+                open = kind.map(|kind| Block { place, kind, text: String::new() });
             }
-            (None, line) => assert!(!line.starts_with("```toml"), "{page}:{}: an unknown kind of block", number + 1),
         }
     }
     assert!(open.is_none(), "{page}: a block that does not end");
@@ -47,8 +58,12 @@ fn blocks(page: &str, text: &str) -> Vec<Block> {
 }
 
 fn parse(block: &Block) -> Result<(), String> {
-    let text = if block.is_fragment { laid_over_minimal(&block.text)? } else { block.text.clone() };
-    Config::parse(&text, []).map(drop).map_err(|error| error.to_string())
+    let parsed = match block.kind {
+        Kind::Whole => Config::parse(&block.text, []).map(drop),
+        Kind::Fragment => Config::parse(&laid_over_minimal(&block.text)?, []).map(drop),
+        Kind::Worker => WorkerFile::parse(&block.text).map(drop),
+    };
+    parsed.map_err(|error| error.to_string())
 }
 
 fn laid_over_minimal(fragment: &str) -> Result<String, String> {
@@ -77,7 +92,7 @@ fn a_doctored_block_is_refused() {
     let minimal = std::fs::read_to_string(root().join("tests/samples/accepted/minimal.toml")).expect("readable");
     let good = format!("Text.\n\n```toml\n{minimal}```\n\n```toml fragment\n[log]\nlevel = \"warn\"\n```\n");
     let found = blocks("good.md", &good);
-    assert_eq!(found.iter().map(|block| block.is_fragment).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(found.iter().map(|block| block.kind).collect::<Vec<_>>(), [Kind::Whole, Kind::Fragment]);
     assert_eq!(found[0].place, "good.md:3");
     assert!(found.iter().all(|block| parse(block).is_ok()));
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rederive::config::{Config, ConfigError};
+use rederive::config::{Config, ConfigError, WorkerFile};
 
 struct Sample {
     path: PathBuf,
@@ -38,8 +38,19 @@ impl Sample {
 
 #[test]
 fn accepted() {
-    for sample in Sample::all("accepted") {
-        let config = sample.parse().unwrap_or_else(|error| panic!("{}: {error}", sample.path.display()));
+    are_accepted("accepted", Sample::parse);
+    are_accepted("worker_accepted", |sample| WorkerFile::parse(&sample.text));
+}
+
+#[test]
+fn refused() {
+    are_refused("refused", Sample::parse);
+    are_refused("worker_refused", |sample| WorkerFile::parse(&sample.text));
+}
+
+fn are_accepted<C: std::fmt::Debug>(kind: &str, parse: impl Fn(&Sample) -> Result<C, ConfigError>) {
+    for sample in Sample::all(kind) {
+        let config = parse(&sample).unwrap_or_else(|error| panic!("{}: {error}", sample.path.display()));
         let shown = format!("{config:?}");
         assert!(!sample.notes("expect").is_empty(), "{} expects nothing", sample.path.display());
         for expected in sample.notes("expect") {
@@ -48,11 +59,10 @@ fn accepted() {
     }
 }
 
-#[test]
-fn refused() {
-    for sample in Sample::all("refused") {
+fn are_refused<C>(kind: &str, parse: impl Fn(&Sample) -> Result<C, ConfigError>) {
+    for sample in Sample::all(kind) {
         let error =
-            sample.parse().err().unwrap_or_else(|| panic!("{} was accepted", sample.path.display())).to_string();
+            parse(&sample).err().unwrap_or_else(|| panic!("{} was accepted", sample.path.display())).to_string();
         assert!(!sample.notes("error").is_empty(), "{} expects no error", sample.path.display());
         for expected in sample.notes("error") {
             assert!(error.contains(expected), "{}: no `{expected}` in: {error}", sample.path.display());

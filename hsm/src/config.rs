@@ -4,7 +4,7 @@
 //! are not written here are not had, whatever comes over the wire.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,34 @@ pub struct WorkerConfig {
     pub prefixes: PrefixConfig,
     /// The layout of new ids.
     pub layout: LayoutName,
+    /// Where it listens; without it, it answers the process that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<Listen>,
+}
+
+/// Where a worker of its own listens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The path of its Unix socket.
+    pub socket: PathBuf,
+    /// The numbers of the users whose processes it answers.
+    pub peers: Vec<u32>,
+}
+
+impl Listen {
+    /// The path for one of several workers: the first has the path itself, the others' end in `.1`, `.2`, ….
+    pub fn path_of(socket: &Path, at: usize) -> PathBuf {
+        if at == 0 { socket.to_owned() } else { Self::beside(socket, &at.to_string()) }
+    }
+
+    /// The same path with a dot and `ending` behind it.
+    pub(crate) fn beside(socket: &Path, ending: &str) -> PathBuf {
+        let mut path = socket.to_owned().into_os_string();
+        path.push(".");
+        path.push(ending);
+        path.into()
+    }
 }
 
 /// Where the token is and how to log in.
@@ -160,6 +188,24 @@ pub struct Rights {
     /// New keys a day at the most for one account. It bounds how soon somebody who asks for keys over and over is given the
     /// secret of an id that exists: in the layout `account` an account has 2^20 ids in a generation.
     pub issues_per_account_a_day: u32,
+}
+
+/// Nothing, with caps that are above what a token of today gives, or what people do.
+impl Default for Rights {
+    fn default() -> Self {
+        Self {
+            issue: false,
+            services: Vec::new(),
+            regions: Vec::new(),
+            presigned: Vec::new(),
+            signature_v2: Vec::new(),
+            signing_keys_per_second: 200_000,
+            signatures_v2_per_second: 20_000,
+            issues_per_second: 5_000,
+            // Far below the 2^20 ids that an account has.
+            issues_per_account_a_day: 20_000,
+        }
+    }
 }
 
 /// Whether a list of names, `*` meaning any, holds a name.

@@ -7,6 +7,7 @@
 //!   formats, pure functions of bytes;
 //! - [`wire`]: the frames between authority and worker;
 //! - [`worker`]: the worker process, which holds the rights and the keys;
+//! - [`watchdog`]: keeps a worker of its own running, which holds no key and loads no module;
 //! - [`client`]: the authority's end, with deadlines and restarts;
 //! - [`pkcs11`]: the token, the only code that calls the module;
 //! - [`softhsm`]: makes a SoftHSM token for development and tests.
@@ -26,5 +27,6 @@ pub mod signing_key;
 pub mod sigv2;
 pub mod sigv4a_key;
 pub mod softhsm;
+pub mod watchdog;
 pub mod wire;
 pub mod worker;

@@ -82,6 +82,7 @@ fn config() -> WorkerConfig {
         },
         prefixes: PrefixConfig::default(),
         layout: LayoutName::Account,
+        listen: None,
     }
 }
 

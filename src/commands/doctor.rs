@@ -1,5 +1,6 @@
 //! `rederive doctor`: what an operator would check by hand, in the order in which it can fail.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,6 +8,8 @@ use rederive::authority::worker_view;
 use rederive::config::Token;
 use rederive::registry::{GenerationState, Registry};
 use rederive::site::Site;
+use rederive_hsm::client::greet;
+use rederive_hsm::config::GenerationConfig;
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 
 use super::config_file::ConfigFile;
@@ -30,7 +33,11 @@ impl Doctor {
         healthy &= report("registry", generations.as_ref().map(|rows| rows.1.clone()).map_err(Clone::clone))?;
         let rows = generations.map(|rows| rows.0).unwrap_or_default();
         for one in site.tokens() {
-            healthy &= report(&format!("token '{}'", one.name), token(&site, one, rows.clone()))?;
+            let outcome = match &one.socket {
+                None => token(&site, one, rows.clone()),
+                Some(socket) => block_on(async { Ok(worker(socket, &rows).await) })?,
+            };
+            healthy &= report(&format!("token '{}'", one.name), outcome)?;
         }
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -50,7 +57,7 @@ fn clock() -> Result<String, String> {
     Ok("set (compare it with another machine's: signatures allow 15 minutes)".into())
 }
 
-type Rows = Vec<rederive_hsm::config::GenerationConfig>;
+type Rows = Vec<GenerationConfig>;
 
 async fn registry(site: &Site) -> Result<(Rows, String), String> {
     let registry = {
@@ -65,6 +72,18 @@ async fn registry(site: &Site) -> Result<(Rows, String), String> {
     let open: Rows = rows.iter().filter(|row| row.state != GenerationState::Closed).map(worker_view).collect();
     let told = format!("opens; {} generations, {} of them live, {} accounts", rows.len(), open.len(), accounts.len());
     Ok((open, told))
+}
+
+/// A worker of its own checks its token itself, whenever it starts.
+async fn worker(socket: &Path, generations: &Rows) -> Result<String, String> {
+    let held =
+        greet(socket).await.map_err(|error| format!("its worker does not answer at {}: {error}", socket.display()))?;
+    let is_missing = |one: &&GenerationConfig| one.generation().is_none_or(|number| !held.contains(&number));
+    let missing: Vec<u8> = generations.iter().filter(is_missing).map(|one| one.number).collect();
+    match missing.as_slice() {
+        [] => Ok(format!("its worker answers at {}, for all {} live generations", socket.display(), generations.len())),
+        _ => Err(format!("its worker does not answer for generations {missing:?}: are they in its configuration?")),
+    }
 }
 
 fn token(site: &Site, token: &Token, generations: Rows) -> Result<String, String> {

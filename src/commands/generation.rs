@@ -49,6 +49,9 @@ enum GenerationCommand {
     List {
         #[command(flatten)]
         config: ConfigFile,
+        /// As tables for the configuration of a worker of its own; closed ones are left out
+        #[arg(long)]
+        toml: bool,
     },
 }
 
@@ -97,7 +100,7 @@ impl Generation {
                 create(&config.load()?, token.as_deref(), Wanted::new(class.into(), pending, &shares)?)
             }
             GenerationCommand::Life(life) => life.run(),
-            GenerationCommand::List { config } => list(&config.load()?),
+            GenerationCommand::List { config, toml } => list(&config.load()?, toml),
         }
     }
 }
@@ -202,12 +205,29 @@ pub(super) fn only_one(site: &Site) -> Result<File, Failure> {
     Ok(directory)
 }
 
-fn list(site: &Site) -> Result<(), Failure> {
+fn list(site: &Site, toml: bool) -> Result<(), Failure> {
     let rows = block_on(async { Ok(Registry::open_to_read(&site.registry()?).await?.generations().await?) })?;
+    if toml {
+        let live = rows.iter().filter(|row| row.state != GenerationState::Closed);
+        return Ok(live.map(table).try_for_each(|table| output::line(&table))?);
+    }
     if rows.is_empty() {
         return Ok(output::line("no generation yet: make one with 'rederive generation create'")?);
     }
     rows.iter().try_for_each(|row| output::line(&describe(row))).map_err(Failure::from)
+}
+
+/// As `rederive hsm-worker` is told of it.
+fn table(row: &GenerationRow) -> String {
+    format!(
+        "[[generation]]\nnumber = {}\nissuing = {}\nclass = \"{}\"\nshares = \"{:04x}-{:04x}\"\ncheck_value = \"{}\"\n",
+        row.number.number(),
+        row.state == GenerationState::Issuing,
+        row.class.name(),
+        row.shares.start(),
+        row.shares.end(),
+        hex(&row.check_value),
+    )
 }
 
 pub(super) fn describe(row: &GenerationRow) -> String {

@@ -70,8 +70,7 @@ enum Command {
     Backup(backup::Backup),
     /// Say that the registry is a restored copy, and go on from it
     Restored(restored::Restored),
-    /// The process that loads the PKCS#11 module; started by the others
-    #[command(hide = true)]
+    /// Run a worker of its own: what holds the token, under another user than `serve`
     HsmWorker(worker::Worker),
 }
 

@@ -1,5 +1,7 @@
 //! `rederive token`: what an operator has to say about tokens.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use rederive::site::Site;
 
@@ -40,6 +42,7 @@ impl Token {
 fn list(site: &Site) -> Result<(), Failure> {
     for token in site.tokens() {
         let state = match std::fs::read_to_string(site.latch(token)) {
+            _ if token.socket.is_some() => "has a worker of its own, which keeps the latch".into(),
             Ok(text) => format!("latched: it refused the PIN ({})", text.lines().next().unwrap_or_default()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => "not latched".into(),
             Err(error) => format!("latched, because nobody can tell: {error}"),
@@ -51,7 +54,16 @@ fn list(site: &Site) -> Result<(), Failure> {
 
 fn unlatch(site: &Site, name: &str) -> Result<(), Failure> {
     let token = site.token(Some(name))?;
-    match std::fs::remove_file(site.latch(token)) {
+    if token.socket.is_some() {
+        return Err(
+            format!("{name} has a worker of its own: 'rederive hsm-worker --unlatch' with its configuration").into()
+        );
+    }
+    unlatch_file(name, &site.latch(token))
+}
+
+pub(super) fn unlatch_file(name: &str, latch: &Path) -> Result<(), Failure> {
+    match std::fs::remove_file(latch) {
         Ok(()) => Ok(output::line(&format!("{name} unlatched: the PIN is tried again at the next start"))?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(output::line(&format!("{name} was not latched"))?)

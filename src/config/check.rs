@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{Anyone, AuditSink, Caller, Config, ConfigError, Issuer, Limits, Names, Role, Token, UnknownKeys, Verify};
 use crate::registry::Location;
 
-type Outcome = Result<(), ConfigError>;
+pub(super) type Outcome = Result<(), ConfigError>;
 
 /// Every check, in the order of the file.
 pub(super) fn check(config: &Config) -> Outcome {
@@ -43,7 +43,7 @@ fn signature_v2(verify: &Verify) -> Outcome {
     })
 }
 
-fn ensure(holds: bool, at: impl Into<String>, problem: impl FnOnce() -> String) -> Outcome {
+pub(super) fn ensure(holds: bool, at: impl Into<String>, problem: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(ConfigError::Check { at: at.into(), problem: problem() }) }
 }
 
@@ -139,6 +139,31 @@ fn tokens(config: &Config) -> Outcome {
 
 fn token(token: &Token, config: &Config) -> Outcome {
     let at = |key: &str| format!("[[token]] {} {key}", token.name);
+    exactly_one(
+        at("module, socket"),
+        token.module.is_some(),
+        token.socket.is_some(),
+        "it is how the token is reached",
+    )?;
+    match token.socket {
+        None => of_module(token, "[[token]]")?,
+        Some(_) => of_socket(token)?,
+    }
+    ensure((1..=64).contains(&token.workers), at("workers"), || "takes 1 to 64".into())?;
+    ensure((1..=1000).contains(&token.weight), at("weight"), || "takes 1 to 1000".into())?;
+    let deadline = config.token_deadline_ms(token);
+    ensure((1..=60_000).contains(&deadline), at("deadline_ms"), || "takes 1 to 60000 milliseconds".into())?;
+    ensure(deadline <= config.hsm_deadline_ms(), at("deadline_ms"), || {
+        format!(
+            "{deadline} is longer than a caller waits, which is {}: set deadline_ms in [hsm] as well",
+            config.hsm_deadline_ms()
+        )
+    })
+}
+
+/// A token whose module we load, in a table of that name.
+pub(super) fn of_module(token: &Token, table: &str) -> Outcome {
+    let at = |key: &str| format!("{table} {} {key}", token.name);
     exactly_one(at("label, serial"), token.label.is_some(), token.serial.is_some(), "it is how the token is found")?;
     exactly_one(
         at("pin_file, pin_env"),
@@ -147,18 +172,26 @@ fn token(token: &Token, config: &Config) -> Outcome {
         "the PIN comes from there",
     )?;
     ensure((1..=64).contains(&token.sessions), at("sessions"), || "takes 1 to 64".into())?;
-    ensure((1..=64).contains(&token.workers), at("workers"), || "takes 1 to 64".into())?;
-    ensure((1..=1000).contains(&token.weight), at("weight"), || "takes 1 to 1000".into())?;
     ensure(token.replicas.iter().all(|generation| *generation < 128), at("replicas"), || {
         "takes generations, which go from 0 to 127".into()
-    })?;
-    let deadline = config.token_deadline_ms(token);
-    ensure((1..=60_000).contains(&deadline), at("deadline_ms"), || "takes 1 to 60000 milliseconds".into())?;
-    ensure(deadline <= config.hsm_deadline_ms(), at("deadline_ms"), || {
-        format!(
-            "{deadline} is longer than a caller waits, which is {}: set deadline_ms in [hsm] as well",
-            config.hsm_deadline_ms()
-        )
+    })
+}
+
+/// A token whose worker is one of its own: all that is said here about the token would be nobody's.
+fn of_socket(token: &Token) -> Outcome {
+    let strange = [
+        ("label", token.label.is_some()),
+        ("serial", token.serial.is_some()),
+        ("pin_file", token.pin_file.is_some()),
+        ("pin_env", token.pin_env.is_some()),
+        ("sessions", token.sessions != 1),
+        ("replicas", !token.replicas.is_empty()),
+        ("environment", !token.environment.is_empty()),
+    ];
+    strange.into_iter().try_for_each(|(key, is_set)| {
+        ensure(!is_set, format!("[[token]] {} {key}", token.name), || {
+            "stands in the configuration of the worker behind the socket, and not here".into()
+        })
     })
 }
 

@@ -7,6 +7,7 @@ mod environment;
 mod names;
 mod token;
 mod words;
+mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::registry::Location;
 
 pub use names::Names;
 pub use token::{Hsm, Token};
+pub use worker::{Peer, WorkerFile};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]

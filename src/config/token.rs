@@ -1,8 +1,10 @@
 //! `[hsm]` and `[[token]]`: the tokens that hold the masters, and the workers that ask them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rederive_hsm::config::{KeyClass, PinSource, TokenConfig};
+use rederive_hsm::pkcs11::LATCH_PREFIX;
 use serde::Deserialize;
 
 use super::Config;
@@ -30,14 +32,16 @@ impl Default for Hsm {
     }
 }
 
-/// `[[token]]`: a PKCS#11 token.
+/// `[[token]]`: a PKCS#11 token, by its module or by the socket of a worker of its own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// Our name for it, in logs and metrics.
     pub name: String,
-    /// The PKCS#11 library.
-    pub module: PathBuf,
+    /// The PKCS#11 library (this or `socket`).
+    pub module: Option<PathBuf>,
+    /// The socket of a worker of its own, which has all else in a configuration of its own (this or `module`).
+    pub socket: Option<PathBuf>,
     /// Finds the token by its label (this or `serial`).
     pub label: Option<String>,
     /// Finds the token by its serial number (this or `label`).
@@ -68,6 +72,42 @@ pub struct Token {
 /// More sessions only add queueing on SoftHSM; a network HSM takes more.
 const fn one() -> u16 {
     1
+}
+
+impl Token {
+    /// The token as a worker is told of it, which keeps the latch of a refused PIN in `state_dir`.
+    pub fn to_worker(&self, state_dir: &Path) -> Result<TokenConfig, String> {
+        let Some(module) = &self.module else {
+            return Err(format!(
+                "[[token]] {}: its worker has a user of its own. Run this as somebody who may use the token, with a configuration \
+                 that names its module and PIN",
+                self.name
+            ));
+        };
+        let pin = match (&self.pin_file, &self.pin_env) {
+            (Some(file), _) => PinSource::File(file.clone()),
+            (None, Some(variable)) => PinSource::Env(variable.clone()),
+            (None, None) => return Err(format!("[[token]] {}: neither pin_file nor pin_env", self.name)),
+        };
+        Ok(TokenConfig {
+            name: self.name.clone(),
+            module: module.clone(),
+            label: self.label.clone(),
+            serial: self.serial.clone(),
+            pin,
+            sessions: self.sessions,
+            classes: self.replicas.iter().map(|generation| (*generation, KeyClass::Replica)).collect(),
+            latch: Some(self.latch(state_dir)),
+        })
+    }
+
+    /// The file that says that this token refused the PIN.
+    pub fn latch(&self, state_dir: &Path) -> PathBuf {
+        let plain =
+            |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_string() } else { format!("%{:x}", c as u32) };
+        let name: String = self.name.chars().map(plain).collect();
+        state_dir.join(format!("{LATCH_PREFIX}{name}"))
+    }
 }
 
 impl Config {

@@ -1,33 +1,34 @@
-//! Starting a worker: the same binary again, with a socket as its standard input.
+//! Reaching a worker: the same binary again, with a socket as its standard input, or one that listens on a socket of its own.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, Command};
+use tokio::process::{Child as Process, Command};
 
 use super::balance::GenerationSet;
-use crate::config::WorkerConfig;
+use crate::access_key_id::Generation;
+use crate::config::{GenerationConfig, Listen, WorkerConfig};
 use crate::wire::{self, Hello};
 use crate::worker::{AdminAnswer, AdminRequest};
 
 /// How long a worker may take until it says hello: a network HSM may be slow to log in.
 const HELLO: Duration = Duration::from_secs(10);
 
-/// How to start a worker.
+/// How the workers of one token are reached.
 #[derive(Clone)]
 pub struct Launch {
-    /// The `rederive` binary; `/proc/self/exe` is right even after an upgrade has replaced the file.
-    pub program: PathBuf,
-    /// The worker's own configuration.
-    pub config: WorkerConfig,
-    /// Variables set for the worker, such as `SOFTHSM2_CONF`.
-    pub environment: Vec<(String, String)>,
-    /// After how long without an answer a worker is killed and replaced, and another one asked.
+    /// What the token is called.
+    pub token: String,
+    /// What was recorded of its generations.
+    pub generations: Vec<GenerationConfig>,
+    /// Where its workers are.
+    pub place: Place,
+    /// After how long without an answer a worker is given up, and another one asked.
     pub deadline: Duration,
     /// How many workers this token has.
     pub workers: u16,
@@ -35,9 +36,31 @@ pub struct Launch {
     pub weight: u16,
 }
 
+/// Where a worker is.
+#[derive(Clone)]
+pub enum Place {
+    /// A process that we start, and kill when it hangs.
+    Child(Box<Child>),
+    /// A worker of its own, under another user, that listens on this Unix socket. Its watchdog kills it when it hangs; we can only
+    /// close the connection.
+    Socket(PathBuf),
+}
+
+/// How to start a worker.
+#[derive(Clone)]
+pub struct Child {
+    /// The `rederive` binary; `/proc/self/exe` is right even after an upgrade has replaced the file.
+    pub program: PathBuf,
+    /// The worker's own configuration, but for the generations, which are the launch's.
+    pub config: WorkerConfig,
+    /// Variables set for the worker, such as `SOFTHSM2_CONF`.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A worker that has said hello.
 pub(super) struct Running {
-    pub(super) child: Child,
+    /// The process, if we have started it.
+    pub(super) child: Option<Process>,
     pub(super) socket: tokio::net::UnixStream,
     pub(super) holds: GenerationSet,
 }
@@ -51,9 +74,21 @@ pub(super) enum NotStarted {
 }
 
 impl Launch {
-    /// Starts a worker and waits for its hello. A worker that does not say it is killed.
+    /// The same for one of the workers, counted from 0.
+    pub(super) fn of_worker(&self, at: usize) -> Self {
+        let place = match &self.place {
+            Place::Socket(path) => Place::Socket(Listen::path_of(path, at)),
+            child => child.clone(),
+        };
+        Self { place, ..self.clone() }
+    }
+
+    /// Starts a worker, or connects to one, and waits for its hello. A child that does not say it is killed.
     pub(super) async fn start(&self) -> Result<Running, NotStarted> {
-        let (mut child, mut socket) = self.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
+        let (child, mut socket) = match &self.place {
+            Place::Child(child) => self.spawn(child).map_err(|error| failed(format!("cannot be started: {error}")))?,
+            Place::Socket(path) => (None, connect(path).await?),
+        };
         let hello = tokio::time::timeout(HELLO, read_hello(&mut socket)).await;
         let failure = match hello {
             Ok(Ok(Hello::Ready(generations))) => {
@@ -61,31 +96,59 @@ impl Launch {
             }
             Ok(Ok(Hello::Failed(failure))) if failure.pin_refused => NotStarted::PinRefused(failure.text),
             Ok(Ok(Hello::Failed(failure))) => failed(failure.text),
+            Ok(Err(error)) if child.is_none() => failed(format!("closed the connection without a hello: {error}")),
             Ok(Err(error)) => failed(format!("ended before it was ready: {error}")),
             Err(_) => failed(format!("was not ready after {} s", HELLO.as_secs())),
         };
-        let _ = child.kill().await;
+        if let Some(mut child) = child {
+            let _ = child.kill().await;
+        }
         Err(failure)
     }
 
-    fn spawn(&self) -> Result<(Child, tokio::net::UnixStream), std::io::Error> {
+    fn spawn(&self, child: &Child) -> Result<(Option<Process>, tokio::net::UnixStream), std::io::Error> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let settings = serde_json::to_string(&self.config).map_err(std::io::Error::other)?;
-        let child = command(&self.program, &self.environment)
-            .args(["hsm-worker", "--settings", &settings])
-            .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok((child, tokio::net::UnixStream::from_std(ours)?))
+        let config = WorkerConfig { generations: self.generations.clone(), ..child.config.clone() };
+        let process =
+            worker(&child.program, &child.environment, &config)?.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+        Ok((Some(process), tokio::net::UnixStream::from_std(ours)?))
     }
+}
+
+async fn connect(path: &Path) -> Result<tokio::net::UnixStream, NotStarted> {
+    let connected = tokio::net::UnixStream::connect(path).await;
+    connected.map_err(|error| failed(format!("cannot be reached at {}: {error}", path.display())))
+}
+
+/// Asks a worker of its own which generations it answers for.
+pub async fn greet(path: &Path) -> Result<Vec<Generation>, std::io::Error> {
+    let greeting = async {
+        let mut socket = tokio::net::UnixStream::connect(path).await?;
+        match read_hello(&mut socket).await? {
+            Hello::Ready(generations) => Ok(generations),
+            Hello::Failed(failure) => Err(std::io::Error::other(failure)),
+        }
+    };
+    tokio::time::timeout(HELLO, greeting).await.map_err(|_| std::io::ErrorKind::TimedOut)?
+}
+
+/// The command of a worker process, its standard input still to be given.
+pub(crate) fn worker(
+    program: &Path,
+    environment: &[(String, String)],
+    config: &WorkerConfig,
+) -> Result<Command, std::io::Error> {
+    let settings = serde_json::to_string(config).map_err(std::io::Error::other)?;
+    let mut command = command(program, environment);
+    command.args(["hsm-worker", "--settings", &settings]).stdout(Stdio::null()).kill_on_drop(true);
+    Ok(command)
 }
 
 /// Runs one administrative request in a short-lived worker of its own, which is killed if it has not ended after
 /// `at_most`.
 pub fn admin(
-    program: &std::path::Path,
+    program: &Path,
     environment: &[(String, String)],
     request: &AdminRequest,
     at_most: Duration,
@@ -119,7 +182,7 @@ pub fn admin(
 }
 
 /// SoftHSM can deadlock when its OpenSSL is configured to route digests back to the token: no configuration for it.
-fn command(program: &std::path::Path, environment: &[(String, String)]) -> Command {
+fn command(program: &Path, environment: &[(String, String)]) -> Command {
     let mut command = Command::new(program);
     command.env("OPENSSL_CONF", "/dev/null").envs(environment.iter().map(|(name, value)| (name, value)));
     command

@@ -21,7 +21,8 @@ mod replicas;
 mod supervisor;
 
 pub use balance::{STATES, Standing};
-pub use launch::{Launch, admin};
+pub(crate) use launch::worker;
+pub use launch::{Child, Launch, Place, admin, greet};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -132,11 +133,11 @@ impl Hsm {
         let (members, supervisors) = start_members(&launches, &counts);
         let books = members.iter().map(|member| (member.token, launches[member.token].weight));
         let pool = Arc::new(Pool {
-            tokens: launches.iter().map(|launch| launch.config.token.name.as_str().into()).collect(),
+            tokens: launches.iter().map(|launch| launch.token.as_str().into()).collect(),
             balance: Mutex::new(Balance::new(books)),
             changed: watch::Sender::new(()),
             checked: Mutex::new(None),
-            generations: RwLock::new(launches.first().map(|one| one.config.generations.clone()).unwrap_or_default()),
+            generations: RwLock::new(launches.first().map(|one| one.generations.clone()).unwrap_or_default()),
             replicas: Replicas::default(),
             counts,
             lanes: Lanes::new(members.len(), bounds.queue),
@@ -391,8 +392,8 @@ fn start_members(launches: &[Launch], counts: &Arc<Counts>) -> (Vec<Member>, Vec
     let mut supervisors = Vec::new();
     for (token, launch) in launches.iter().enumerate() {
         let gate = line::Gate::default();
-        for _ in 0..launch.workers.max(1) {
-            let (line, supervisor) = Line::start(launch.clone(), gate.clone(), counts.clone());
+        for at in 0..usize::from(launch.workers.max(1)) {
+            let (line, supervisor) = Line::start(launch.of_worker(at), gate.clone(), counts.clone());
             members.push(Member { line, token, deadline: launch.deadline, look: Notify::new() });
             supervisors.push(supervisor);
         }

@@ -42,12 +42,12 @@ pub(super) async fn supervise(
         let next = match start(&launch, &gate, &counts).await {
             Ok(running) => {
                 life.send_replace(Life::Ready(running.holds));
-                tracing::info!(token = launch.config.token.name, "the HSM worker is ready");
+                tracing::info!(token = launch.token, "the HSM worker is ready");
                 live(running, &mut launch, &mut calls, &mut orders, &life, &counts).await
             }
             Err(NotStarted::Failed(reason)) => Next::Restart(reason),
             Err(NotStarted::PinRefused(reason)) => {
-                tracing::error!(token = launch.config.token.name, reason, "the HSM worker is latched");
+                tracing::error!(token = launch.token, reason, "the HSM worker is latched");
                 life.send_replace(Life::Latched(reason));
                 return refuse_all(calls, orders).await;
             }
@@ -56,7 +56,7 @@ pub(super) async fn supervise(
             Next::Stop => return,
             Next::Replace => wait = SHORTEST,
             Next::Restart(reason) => {
-                tracing::error!(token = launch.config.token.name, reason, "the HSM worker is down");
+                tracing::error!(token = launch.token, reason, "the HSM worker is down");
                 life.send_replace(Life::Down(reason));
                 wait = if born.elapsed() > STEADY { SHORTEST } else { (wait * 2).min(LONGEST) };
                 if pause(wait, &mut launch, &mut orders).await {
@@ -95,7 +95,7 @@ async fn live(
     let ended = connection::run(&mut running.socket, calls, orders, ordered, launch.deadline, counts).await;
     match ended {
         Ended::Ordered(Some(Order::Restart)) => {
-            let _ = running.child.kill().await;
+            give_up(running).await;
             Next::Replace
         }
         Ended::Ordered(order) => {
@@ -103,12 +103,12 @@ async fn live(
             obey(order, launch)
         }
         Ended::Lost(reason) => {
-            let _ = running.child.kill().await;
+            give_up(running).await;
             Next::Restart(reason)
         }
         Ended::Hung => {
-            let _ = running.child.kill().await;
-            Next::Restart(format!("no answer within {} ms: killed", launch.deadline.as_millis()))
+            give_up(running).await;
+            Next::Restart(format!("no answer within {} ms: given up", launch.deadline.as_millis()))
         }
     }
 }
@@ -116,7 +116,7 @@ async fn live(
 fn obey(order: Option<Order>, launch: &mut Launch) -> Next {
     match order {
         Some(Order::Reconfigure(generations, done)) => {
-            launch.config.generations = generations;
+            launch.generations = generations;
             let _ = done.send(());
             Next::Replace
         }
@@ -127,9 +127,17 @@ fn obey(order: Option<Order>, launch: &mut Launch) -> Next {
 
 /// Closes the connection, which tells the worker to drain, and waits for its exit.
 async fn end(running: Running) {
-    let Running { mut child, socket, .. } = running;
+    let Running { child, socket, .. } = running;
     drop(socket);
+    let Some(mut child) = child else { return };
     if tokio::time::timeout(DRAIN, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}
+
+/// Kills the process. One that is not ours is left to its watchdog.
+async fn give_up(running: Running) {
+    if let Some(mut child) = running.child {
         let _ = child.kill().await;
     }
 }

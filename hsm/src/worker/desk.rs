@@ -1,0 +1,199 @@
+//! What all connections of a worker share: the rules, the queue, and the session threads behind it.
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::rules::{Now, Rules};
+use super::{Failure, Keeper, Started, frames, harden};
+use crate::pkcs11::{Reaction, Token, TokenError, TokenSession};
+use crate::wire::{self, Answer, Hello, Request};
+
+/// Requests that may wait for a session thread; past it the reader waits, and the authority's deadline decides.
+const QUEUE: usize = 1024;
+/// How long a session is used without a proof that it computes the recorded check values.
+const PROVE: Duration = Duration::from_secs(10);
+/// How long it may drain and finalize before it is gone all the same.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Takes requests of any connection.
+pub(super) struct Desk {
+    rules: Arc<Rules>,
+    hello: Vec<u8>,
+    /// `None` once nothing more is taken.
+    jobs: RwLock<Option<SyncSender<Job>>>,
+    busy: Arc<Busy>,
+}
+
+/// The threads that ask the token.
+pub(super) struct Sessions {
+    token: Arc<Token>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A request that the rules allow.
+struct Job {
+    number: u64,
+    request: Request,
+    from: Arc<Connection>,
+}
+
+/// Where answers go.
+struct Connection {
+    socket: Mutex<UnixStream>,
+    is_gone: AtomicBool,
+}
+
+/// Since when each thread has been with the token, in milliseconds of this desk plus one; 0 while it is not.
+struct Busy {
+    opened: Instant,
+    threads: Vec<AtomicU64>,
+}
+
+impl Desk {
+    /// Starts the session threads.
+    pub fn open(started: Started) -> Result<(Arc<Self>, Sessions), Failure> {
+        let Started { token, held, rules, keepers } = started;
+        let (jobs, queue) = sync_channel(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        let busy = Busy { opened: Instant::now(), threads: keepers.iter().map(|_| AtomicU64::new(0)).collect() };
+        let busy = Arc::new(busy);
+        let start = |(at, keeper)| session_thread(at, keeper, queue.clone(), busy.clone());
+        let threads = keepers.into_iter().enumerate().map(start).collect::<Result<_, _>>()?;
+        let jobs = RwLock::new(Some(jobs));
+        let desk = Self { rules, hello: Hello::Ready(held).encode(), jobs, busy };
+        Ok((Arc::new(desk), Sessions { token, threads }))
+    }
+
+    /// Answers one connection until its other end closes it or breaks the format.
+    pub fn attend(&self, socket: UnixStream) -> Result<(), std::io::Error> {
+        frames::send(&socket, &self.hello)?;
+        let connection = Connection { socket: Mutex::new(socket.try_clone()?), is_gone: AtomicBool::new(false) };
+        let connection = Arc::new(connection);
+        let read = self.read_requests(socket, &connection);
+        connection.is_gone.store(true, Ordering::Relaxed);
+        read
+    }
+
+    /// What the rules refuse is answered here and costs the token nothing.
+    fn read_requests(&self, socket: UnixStream, connection: &Arc<Connection>) -> Result<(), std::io::Error> {
+        let mut input = std::io::BufReader::with_capacity(64 * 1024, socket);
+        let mut body = Vec::with_capacity(wire::MAX_BODY);
+        while frames::read(&mut input, &mut body)? {
+            let (number, request) = Request::decode(&body).map_err(frames::invalid)?;
+            match self.rules.allow(&request, Now::from_clock()) {
+                Ok(()) => self.queue(Job { number, request, from: connection.clone() })?,
+                Err(reason) => connection.reply(number, &Answer::Refused(reason))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn queue(&self, job: Job) -> Result<(), std::io::Error> {
+        let ended = || std::io::Error::other("the worker ends");
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())
+    }
+
+    /// For how long the call to the token that has lasted longest has lasted.
+    pub fn longest_call(&self) -> Duration {
+        self.busy.longest()
+    }
+}
+
+impl Sessions {
+    /// Drains, joins and finalizes; past a deadline the process is gone.
+    pub fn end(self, desk: &Desk) -> Result<(), Failure> {
+        harden::be_gone_after(DRAIN);
+        *desk.jobs.write().unwrap_or_else(PoisonError::into_inner) = None;
+        for thread in self.threads {
+            thread.join().map_err(|_| "a session thread panicked")?;
+        }
+        if let Ok(token) = Arc::try_unwrap(self.token) {
+            token.finalize()?;
+        }
+        Ok(())
+    }
+}
+
+/// A thread that owns its sessions and answers jobs from the queue in turn.
+fn session_thread(
+    at: usize,
+    mut keeper: Keeper<TokenSession>,
+    queue: Arc<Mutex<Receiver<Job>>>,
+    busy: Arc<Busy>,
+) -> Result<JoinHandle<()>, std::io::Error> {
+    std::thread::Builder::new().name("session".into()).spawn(move || {
+        let mut proven = Instant::now();
+        loop {
+            let job = queue.lock().map(|queue| queue.recv());
+            let Ok(Ok(Job { number, request, from })) = job else { return };
+            if from.is_gone.load(Ordering::Relaxed) {
+                continue;
+            }
+            busy.begin(at);
+            let outcome = answer(&mut keeper, &request, &mut proven);
+            busy.end(at);
+            let answer = outcome.unwrap_or_else(|error| {
+                tell(&error);
+                if error.reaction() == Reaction::NewProcess {
+                    // The connection to the token is lost with every handle: only a new process can mend that.
+                    let _ = from.reply(number, &Answer::Trouble(error.to_string()));
+                    harden::be_gone();
+                }
+                Answer::Trouble(error.to_string())
+            });
+            // Who closed the connection waits for nothing.
+            let _ = from.reply(number, &answer);
+        }
+    })
+}
+
+/// Others' checks may never come to these sessions, so they are proven when they are used.
+fn answer(keeper: &mut Keeper<TokenSession>, request: &Request, proven: &mut Instant) -> Result<Answer, TokenError> {
+    if proven.elapsed() >= PROVE {
+        keeper.prove()?;
+        *proven = Instant::now();
+    }
+    keeper.answer(request)
+}
+
+fn tell(error: &TokenError) {
+    match error {
+        TokenError::CheckValue { .. } => tracing::error!(%error, "ALARM: the token answers wrongly"),
+        _ => tracing::error!(%error, "the token failed"),
+    }
+}
+
+impl Connection {
+    /// Writes an answer. A connection that does not take it is closed, so that nobody else waits for it.
+    fn reply(&self, number: u64, answer: &Answer) -> Result<(), std::io::Error> {
+        let body = answer.encode(number);
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = frames::send(&socket, &body);
+        if sent.is_err() {
+            self.is_gone.store(true, Ordering::Relaxed);
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        sent
+    }
+}
+
+impl Busy {
+    fn begin(&self, at: usize) {
+        self.threads[at].store(self.opened.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+    }
+
+    fn end(&self, at: usize) {
+        self.threads[at].store(0, Ordering::Relaxed);
+    }
+
+    fn longest(&self) -> Duration {
+        let now = self.opened.elapsed().as_millis() as u64 + 1;
+        let since = self.threads.iter().map(|since| since.load(Ordering::Relaxed)).filter(|since| *since > 0).min();
+        Duration::from_millis(since.map_or(0, |since| now.saturating_sub(since)))
+    }
+}

@@ -1,0 +1,31 @@
+//! Frames of the wire on a blocking socket.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use crate::wire::{self, Malformed};
+
+/// Reads one frame's body; `false` when the other end has closed between frames.
+pub(super) fn read(input: &mut impl Read, body: &mut Vec<u8>) -> Result<bool, std::io::Error> {
+    let mut prefix = [0; wire::LENGTH_BYTES];
+    if input.read(&mut prefix[..1])? == 0 {
+        return Ok(false);
+    }
+    input.read_exact(&mut prefix[1..])?;
+    body.resize(wire::request_length(prefix).map_err(invalid)?, 0);
+    input.read_exact(body)?;
+    Ok(true)
+}
+
+/// Writes one frame, in one buffer that is wiped.
+pub(super) fn send(mut socket: &UnixStream, body: &[u8]) -> Result<(), std::io::Error> {
+    let mut frame = zeroize::Zeroizing::new(Vec::with_capacity(wire::LENGTH_BYTES + body.len()));
+    frame.extend_from_slice(&wire::length_prefix(body));
+    frame.extend_from_slice(body);
+    socket.write_all(&frame)
+}
+
+/// A frame that follows no format ends its connection.
+pub(super) fn invalid(malformed: Malformed) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, malformed)
+}

@@ -1,0 +1,123 @@
+//! A worker of its own: it listens on a Unix socket, answers the users that its configuration names, and tells its watchdog that it
+//! lives.
+
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixListener;
+
+use super::desk::Desk;
+use super::report::Report;
+use super::{Failure, start};
+use crate::config::{Listen, WorkerConfig};
+
+/// How often it tells its watchdog that it lives.
+const BEAT: Duration = Duration::from_millis(50);
+/// How long a peer may take to read an answer before its connection is closed.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Connections at a time.
+const CONNECTIONS: usize = 64;
+/// How often the log tells of peers that are turned away.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers until the watchdog closes its end, or is gone.
+pub(super) fn run(watchdog: UnixStream, listen: &Listen, config: &WorkerConfig) -> Result<(), Failure> {
+    let started = match start(config) {
+        Ok(started) => started,
+        Err(failure) => {
+            Report::Failed { pin_refused: failure.pin_refused, text: failure.text.clone() }.send(&watchdog)?;
+            return Err(failure.into());
+        }
+    };
+    let (desk, sessions) = Desk::open(started)?;
+    open_door(listen.clone(), desk.clone())?;
+    Report::Ready.send(&watchdog)?;
+    let told = beat(watchdog, &desk);
+    sessions.end(&desk)?;
+    Ok(told?)
+}
+
+fn beat(mut watchdog: UnixStream, desk: &Desk) -> Result<(), std::io::Error> {
+    watchdog.set_read_timeout(Some(BEAT))?;
+    loop {
+        match watchdog.read(&mut [0]) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        Report::Alive { longest_call_ms: desk.longest_call().as_millis() as u64 }.send(&watchdog)?;
+    }
+}
+
+/// Listens, and attends to whoever may connect, in threads of their own that end with the process.
+fn open_door(listen: Listen, desk: Arc<Desk>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let listener = runtime.block_on(async { bind(&listen.socket) })?;
+    std::thread::Builder::new().name("door".into()).spawn(move || runtime.block_on(admit(listener, listen, desk)))?;
+    Ok(())
+}
+
+/// Puts a socket in the place of one that a worker before has left. Who may connect is told by the peer's user, not by the file's
+/// mode.
+fn bind(path: &Path) -> Result<UnixListener, Failure> {
+    let failed = |error: std::io::Error| format!("cannot listen on {}: {error}", path.display());
+    let new = Listen::beside(path, "new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error).into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&new).map_err(failed)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o666)).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    let mut told: Option<Instant> = None;
+    loop {
+        let Ok((socket, _)) = listener.accept().await else {
+            // Out of descriptors: some will be closed.
+            tokio::time::sleep(BEAT).await;
+            continue;
+        };
+        let Ok(peer) = socket.peer_cred() else { continue };
+        let turned_away = if !listen.peers.contains(&peer.uid()) {
+            "it runs as a user that the configuration does not name"
+        } else if open.load(Ordering::Relaxed) >= CONNECTIONS {
+            "there are too many connections"
+        } else {
+            tracing::info!(uid = peer.uid(), pid = peer.pid(), "connected");
+            let _ = socket.into_std().and_then(|socket| attend(socket, open.clone(), desk.clone()));
+            continue;
+        };
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            tracing::error!(uid = peer.uid(), pid = peer.pid(), "ALARM: a peer was turned away: {turned_away}");
+            told = Some(Instant::now());
+        }
+    }
+}
+
+fn attend(socket: UnixStream, open: Arc<AtomicUsize>, desk: Arc<Desk>) -> Result<(), std::io::Error> {
+    socket.set_nonblocking(false)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    open.fetch_add(1, Ordering::Relaxed);
+    let count = open.clone();
+    let thread = std::thread::Builder::new().name("connection".into()).spawn(move || {
+        match desk.attend(socket) {
+            Ok(()) => tracing::info!("a connection was closed"),
+            Err(error) => tracing::warn!(%error, "a connection ended badly"),
+        }
+        open.fetch_sub(1, Ordering::Relaxed);
+    });
+    thread.map(drop).inspect_err(|_| {
+        count.fetch_sub(1, Ordering::Relaxed);
+    })
+}
