@@ -103,7 +103,13 @@ impl Place {
     }
 
     fn root_pair(&self) -> Pair {
-        let printed = self.run(&["account", "create", "--number", ACCOUNT]);
+        let mut printed = String::new();
+        // On a busy machine the HSM's deadline may pass; an account is made whole or not at all.
+        common::wait_until("an account", LONG, || {
+            let create = self.try_to_run(&["account", "create", "--number", ACCOUNT]);
+            let failed = |said: String| assert!(said.contains("the HSM cannot answer"), "account create: {said}");
+            create.map(|said| printed = said).map_err(failed).is_ok()
+        });
         let field = |label: &str| {
             let line = printed.lines().find_map(|line| line.strip_prefix(label));
             line.unwrap_or_else(|| panic!("no {label} in {printed}")).trim().to_owned()
@@ -113,10 +119,18 @@ impl Place {
 
     /// What a command printed, expected to work.
     pub fn run(&self, arguments: &[&str]) -> String {
+        self.try_to_run(arguments).unwrap_or_else(|said| panic!("{arguments:?}: {said}"))
+    }
+
+    /// What a command printed, or said when it failed.
+    fn try_to_run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(REDERIVE).args(arguments).arg("--config").arg(self.config()).output().expect("runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stdout) + &text(&output.stderr))
+        }
     }
 
     /// A `serve` that listens; it need not be ready.

@@ -75,10 +75,7 @@ fn answer_parent(socket: UnixStream, config: &WorkerConfig) -> Result<(), Failur
             sessions.end(&desk)?;
             Ok(attended?)
         }
-        Err(failure) => {
-            frames::send(&socket, &Hello::Failed(failure.clone()).encode())?;
-            Err(failure.into())
-        }
+        Err(failure) => Ok(frames::send(&socket, &Hello::Failed(failure).encode())?),
     }
 }
 
@@ -93,8 +90,13 @@ struct Started {
     keepers: Vec<Keeper<TokenSession>>,
 }
 
-/// Opens the token and every session, one after the other, stopping at the first error.
+/// Opens the token and every session. A failure is told to the log first: whoever is told of it next may kill this process.
 fn start(config: &WorkerConfig) -> Result<Started, StartFailure> {
+    open(config).inspect_err(|failure| tracing::error!(error = %failure, "the worker cannot start"))
+}
+
+/// One after the other, stopping at the first error.
+fn open(config: &WorkerConfig) -> Result<Started, StartFailure> {
     let failed = |error: TokenError| StartFailure { pin_refused: error.pin_refused(), text: error.to_string() };
     let token = Arc::new(Token::open(&config.token).map_err(failed)?);
     let open = || TokenSession::open(token.clone(), config.generations.clone()).map_err(failed);

@@ -30,8 +30,8 @@ pub(super) fn run(watchdog: UnixStream, listen: &Listen, config: &WorkerConfig) 
     let started = match start(config) {
         Ok(started) => started,
         Err(failure) => {
-            Report::Failed { pin_refused: failure.pin_refused, text: failure.text.clone() }.send(&watchdog)?;
-            return Err(failure.into());
+            let report = Report::Failed { pin_refused: failure.pin_refused, text: failure.text };
+            return Ok(report.send(&watchdog)?);
         }
     };
     let (desk, sessions) = Desk::open(started)?;
