@@ -20,8 +20,13 @@ use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHea
 
 /// The most bytes of a body: far above any call of these APIs.
 const MAX_BODY: usize = 64 * 1024;
-/// The parameter `ClientToken`, for clients that cannot send parameters of their own. It must be signed.
-const CLIENT_TOKEN: HeaderName = HeaderName::from_static("x-rederive-client-token");
+/// Parameters of CreateAccessKey, for clients that cannot send parameters of their own. They must be signed.
+const PARAMETERS: [(HeaderName, &str); 4] = [
+    (HeaderName::from_static("x-rederive-client-token"), "ClientToken"),
+    (HeaderName::from_static("x-rederive-expires-at"), "ExpiresAt"),
+    (HeaderName::from_static("x-rederive-services"), "Services"),
+    (HeaderName::from_static("x-rederive-regions"), "Regions"),
+];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The handler of the door for users.
@@ -178,16 +183,18 @@ fn service_of(head: &RequestHead<'_>) -> Service {
 
 fn parameters(request: &Whole, accepted: &Accepted<'_>) -> Result<Parameters, ApiError> {
     let mut parameters = Parameters::parse(&request.head.method, request.head.uri.query(), &request.body)?;
-    for token in request.head.headers.get_all(CLIENT_TOKEN) {
-        let is_signed = accepted.verified.signed_headers().iter().any(|name| name == CLIENT_TOKEN.as_str().as_bytes());
-        let Ok(token) = token.to_str() else {
-            return Err(ApiError::sender(400, "ValidationError", format!("{CLIENT_TOKEN} is no text")));
-        };
-        if !is_signed {
-            let text = format!("The header {CLIENT_TOKEN} must be signed");
-            return Err(ApiError::sender(403, "SignatureDoesNotMatch", text));
+    for (header, parameter) in &PARAMETERS {
+        let is_signed = accepted.verified.signed_headers().iter().any(|name| name == header.as_str().as_bytes());
+        for value in request.head.headers.get_all(header) {
+            let Ok(value) = value.to_str() else {
+                return Err(ApiError::sender(400, "ValidationError", format!("{header} is no text")));
+            };
+            if !is_signed {
+                let text = format!("The header {header} must be signed");
+                return Err(ApiError::sender(403, "SignatureDoesNotMatch", text));
+            }
+            parameters.add_from_header(parameter, value)?;
         }
-        parameters.add_from_header("ClientToken", token)?;
     }
     Ok(parameters)
 }

@@ -13,6 +13,7 @@ pub mod feed;
 pub mod follower;
 pub mod http;
 pub mod iam;
+pub mod key_terms;
 pub mod node;
 pub mod policy;
 pub mod registry;

@@ -25,6 +25,12 @@ impl RegionSet {
     pub fn contains(&self, region: &str) -> bool {
         self.0.iter().any(|pattern| matches(pattern, region))
     }
+
+    /// Whether every region of this set is one of the other's, as far as single patterns show it.
+    pub fn is_within(&self, other: &Self) -> bool {
+        // A `*` of the one is met by nothing but a `*` of the other, so whatever it stands for is met as well.
+        self.0.iter().all(|pattern| other.contains(pattern))
+    }
 }
 
 impl std::fmt::Display for RegionSet {
@@ -69,6 +75,23 @@ mod tests {
             ("**", "x", true),
         ] {
             assert_eq!(set(patterns).contains(region), expected, "{patterns} {region}");
+        }
+    }
+
+    #[test]
+    fn sets_within_sets() {
+        let set = |text: &str| RegionSet::parse(text.as_bytes()).expect("a set");
+        for (inner, outer, within) in [
+            ("eu-1", "eu-*", true),
+            ("eu-*", "eu-*", true),
+            ("eu-west-*,eu-1", "eu-*", true),
+            ("*-west-1", "*", true),
+            ("*", "eu-*", false),
+            ("e*", "eu-*", false),
+            ("eu-1,us-1", "eu-*", false),
+            ("eu-*-1", "eu-*,us-1", true),
+        ] {
+            assert_eq!(set(inner).is_within(&set(outer)), within, "{inner} {outer}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::sigv4::{Body, Expectation, RequestHead, SignedRequest};
 
 impl Authority {
     /// Accepts a request whose signature is right under a key that has matched before, if nothing has changed since by which
-    /// its id was judged: tag, generation, deny list and row hold as long. The steps are those of [`Self::verify`].
+    /// its id was judged: tag, generation, deny list, row and what the key is good for hold as long; its end does not. The steps are those of [`Self::verify`].
     ///
     /// `None` says nothing of the request, but that more has to be done to decide about it, or to say why it is refused.
     pub fn verify_at_hand<'a>(
@@ -21,6 +21,9 @@ impl Authority {
         let name = KeyName { id: self.our_id(&request).ok()?, token: None, scope: request.scope() };
         // 2. The id, and 3. the deny list: judged as of this change.
         let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change)?;
+        if known.holder.has_expired(now) {
+            return None;
+        }
         let deny_list_as_of = self.fresh_as_of(now).ok()?;
         // 4. Scope and time.
         let scoped = request.check_scope_and_time(expectation, now).ok()?;

@@ -14,6 +14,7 @@ use super::first_seen::FirstSeen;
 use super::generations::Generations;
 use super::heads::{Heads, sign_forever};
 use super::public_keys::PublicKeys;
+use super::terms::TermsHeard;
 use super::{Authority, Clock, Policy};
 use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
 use crate::feed::{Chain, Change};
@@ -75,6 +76,7 @@ impl Authority {
             generations: RwLock::new(generations),
             changes: AtomicU64::new(0),
             denied: DenyList::default(),
+            terms: TermsHeard::default(),
             principals: Principals::new(policy.principals),
             signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
             public_keys: PublicKeys::new(policy.signing_keys, policy.deadline),

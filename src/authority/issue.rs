@@ -6,6 +6,7 @@ use rederive_hsm::secret::SecretAccessKey;
 use sha2::{Digest, Sha256};
 
 use super::{Authority, ClientToken};
+use crate::key_terms::KeyTerms;
 use crate::registry::{KeyRow, KeyStatus, Made, NewKey, Owner, RegistryError, UsedSignature};
 
 /// How many serial numbers are tried before giving up. With half of the numbers used, one issue in a billion gets here.
@@ -30,6 +31,8 @@ pub struct KeyRequest {
     pub signature: UsedSignature,
     /// With the same one within a day, it is the same key.
     pub token: Option<ClientToken>,
+    /// Until when, and for what it is to be good.
+    pub terms: KeyTerms,
 }
 
 /// Why no key was issued. The text is for the log.
@@ -75,12 +78,13 @@ enum AccountIs {
 impl Authority {
     /// Makes a key for an owner, or finds it by its client token. `request` is none for an operator's command.
     pub async fn issue_key(&self, owner: &Owner, request: Option<&KeyRequest>, now: i64) -> Result<Issued, IssueError> {
-        self.issue(owner, request, AccountIs::Registered, None, now).await
+        let terms = request.map_or_else(KeyTerms::default, |request| request.terms.clone());
+        self.issue(owner, request, AccountIs::Registered, terms, now).await
     }
 
-    /// Makes a key that is good until a time, by an operator's command. Nodes without its row cannot decide about it.
-    pub async fn issue_until(&self, owner: &Owner, expires_at: Option<i64>, now: i64) -> Result<Issued, IssueError> {
-        self.issue(owner, None, AccountIs::Registered, expires_at, now).await
+    /// Makes a key under terms, by an operator's command.
+    pub async fn issue_under(&self, owner: &Owner, terms: KeyTerms, now: i64) -> Result<Issued, IssueError> {
+        self.issue(owner, None, AccountIs::Registered, terms, now).await
     }
 
     async fn issue(
@@ -88,7 +92,7 @@ impl Authority {
         owner: &Owner,
         request: Option<&KeyRequest>,
         account: AccountIs,
-        expires_at: Option<i64>,
+        terms: KeyTerms,
         now: i64,
     ) -> Result<Issued, IssueError> {
         let mut generation = self.issuing_generation(owner.account, now)?;
@@ -96,7 +100,7 @@ impl Authority {
         let (created_by, signature) = request.map(|request| (request.by, request.signature)).unzip();
         for attempt in 0..ATTEMPTS {
             let nonce = token.map_or_else(random_nonce, |token| Ok(token.nonce(attempt)))?;
-            let (id, secret) = match self.derive_new(generation, owner.account, expires_at.is_some(), nonce).await {
+            let (id, secret) = match self.derive_new(generation, owner.account, !terms.is_none(), nonce).await {
                 Ok(made) => made,
                 Err(error) => {
                     generation = self.next_after(generation, owner.account, now).await.ok_or(error)?;
@@ -104,7 +108,8 @@ impl Authority {
                 }
             };
             let quota = self.policy.keys_per_user;
-            let new = NewKey { id, owner: owner.clone(), created_by, signature, quota, expires_at, at: now };
+            let (owner, terms) = (owner.clone(), terms.clone());
+            let new = NewKey { id, owner, created_by, signature, quota, terms, at: now };
             let inserted = match (token, account) {
                 (Some(token), _) => self.registry()?.insert_key_once(&new, &token.used(attempt)).await,
                 (None, AccountIs::Registered) => self.registry()?.insert_key(&new).await.map(Made::New),
@@ -128,7 +133,7 @@ impl Authority {
 
     /// The secret of a key that was made before. Its generation may not be the one in which keys are made now.
     async fn derive_again(&self, row: KeyRow, nonce: [u8; 32]) -> Result<Issued, IssueError> {
-        let (id, secret) = self.derive_new(row.generation, row.account, row.expires_at.is_some(), nonce).await?;
+        let (id, secret) = self.derive_new(row.generation, row.account, !row.terms.is_none(), nonce).await?;
         if id == row.id { Ok(Issued { row, secret, again: true }) } else { Err(IssueError::NotDerivedAgain(row.id)) }
     }
 
@@ -168,7 +173,8 @@ impl Authority {
             Some(_) => return Err(IssueError::NoFreeId),
             None => {
                 let quota = self.policy.keys_per_user;
-                let new = NewKey { id, owner, created_by: None, signature: None, quota, expires_at: None, at: now };
+                let terms = KeyTerms::default();
+                let new = NewKey { id, owner, created_by: None, signature: None, quota, terms, at: now };
                 self.registry()?.insert_key(&new).await?;
             }
         }
@@ -187,7 +193,7 @@ impl Authority {
 
     async fn root_key(&self, number: Account, account: AccountIs, now: i64) -> Result<RootKey, IssueError> {
         let Issued { row, secret, .. } =
-            self.issue(&Owner { account: number, user_id: None }, None, account, None, now).await?;
+            self.issue(&Owner { account: number, user_id: None }, None, account, KeyTerms::default(), now).await?;
         Ok(RootKey { id: row.id, secret })
     }
 

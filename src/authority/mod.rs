@@ -24,6 +24,7 @@ mod regions;
 mod reports;
 mod second_opinion;
 mod signing_keys;
+mod terms;
 mod verifier;
 mod verify;
 mod verify_v2;
@@ -61,6 +62,7 @@ use principals::Principals;
 use public_keys::PublicKeys;
 use regions::Regions;
 use signing_keys::SigningKeys;
+use terms::TermsHeard;
 
 /// How a node decides.
 #[derive(Clone, Debug)]
@@ -121,6 +123,8 @@ pub struct Authority {
     /// Counts what may change the judgement of an id; counted up after the change is in place.
     changes: AtomicU64,
     denied: DenyList,
+    /// Only a verifier's holds anything.
+    terms: TermsHeard,
     principals: Principals,
     signing_keys: SigningKeys,
     public_keys: PublicKeys,

@@ -39,9 +39,10 @@ impl Authority {
         }
     }
 
-    /// The denials among them.
+    /// The denials among them, and the terms of keys.
     pub(crate) fn take_denials(&self, changes: &[Change]) {
         self.denied.apply(changes);
+        self.terms.apply(changes);
         self.changed();
     }
 

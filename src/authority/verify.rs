@@ -12,6 +12,7 @@ use super::regions::REGIONS_A_DAY;
 use super::second_opinion::undecided_without_match;
 use super::signing_keys::{KeyName, ProvenKey, UnprovenKey};
 use super::{Authority, Identity};
+use crate::key_terms::KeyTerms;
 use crate::registry::{KeyRow, Registry, RegistryError};
 use crate::sigv4::{
     Body, Expectation, PostForm, PreparedSigningKey, Refusal, RequestHead, SignedRequest, StringToSignError, Verified,
@@ -54,8 +55,9 @@ impl Accepted<'_> {
 pub enum Holder {
     /// As the registry says.
     Row(Arc<KeyRow>),
-    /// Somebody's of this account, never its root's: a verifier has no registry to know more.
-    Unresolved(Account),
+    /// Somebody's of this account, never its root's: a verifier has no registry to know more than the terms of keys that have
+    /// any.
+    Unresolved(Account, Option<Arc<KeyTerms>>),
 }
 
 impl Holder {
@@ -63,7 +65,7 @@ impl Holder {
     pub fn account(&self) -> Account {
         match self {
             Self::Row(row) => row.account,
-            Self::Unresolved(account) => *account,
+            Self::Unresolved(account, _) => *account,
         }
     }
 }
@@ -119,8 +121,8 @@ pub enum CannotDecide {
     /// The clock jumped.
     #[error(transparent)]
     Clock(#[from] Jumped),
-    /// The key may be accepted only by a node that knows its row, and this one has no registry.
-    #[error("{0} needs its row, and a verifier has no registry: ask an issuer")]
+    /// The key may be accepted only by a node that knows its row, or its terms, and this one has neither.
+    #[error("{0} needs its row, and this verifier has not heard of its terms: ask an issuer")]
     NeedsRow(AccessKeyId),
     /// Registry and id contradict each other.
     #[error("the registry says that {0} belongs to another account than its id does")]
@@ -208,6 +210,7 @@ impl Authority {
             }
             outcome => outcome?,
         };
+        found.holder.check_scope(name.scope.service(), Some(name.scope.region()))?;
         let Found { key, holder, waited, .. } = found;
         let known = self.signing_keys.matched(&name, ProvenKey::new(key, holder, change));
         if known.is_first_use_at(now) {
@@ -306,13 +309,17 @@ impl Authority {
 
     /// Whose a key is. Without a registry that is what the id tells; where it does not tell enough, nobody can decide.
     pub(super) async fn holder(&self, id: &AccessKeyId) -> Result<Holder, NotAccepted> {
-        if let Some(registry) = &self.registry {
-            return self.issued_key(id, registry).await.map(Holder::Row);
+        let holder = match (&self.registry, id.fields().account()) {
+            (Some(registry), _) => Holder::Row(self.issued_key(id, registry).await?),
+            (None, Some(account)) => Holder::Unresolved(account, self.terms_heard(id)?),
+            (None, None) => return Err(undecided(CannotDecide::NeedsRow(*id))),
+        };
+        // Once it is switched off for that, the deny list has it; until then, and where it was in use, this has.
+        if holder.has_expired(self.clock.now().map_err(undecided)?) {
+            self.log_refused_id(id, &"it has expired");
+            return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
         }
-        match id.fields().account() {
-            Some(account) if !id.fields().needs_row() => Ok(Holder::Unresolved(account)),
-            _ => Err(undecided(CannotDecide::NeedsRow(*id))),
-        }
+        Ok(holder)
     }
 
     /// The row of a key that was issued. One that nobody issued is refused before the HSM is asked.
@@ -324,11 +331,6 @@ impl Authority {
                 NotAccepted::Refused(Refusal::UnknownAccessKeyId(id.to_string()))
             })?,
         };
-        // Once it is switched off for that, the deny list has it; until then, and where it was in use, this has.
-        if row.has_expired(self.clock.now().map_err(undecided)?) {
-            self.log_refused_id(id, &"it has expired");
-            return Err(NotAccepted::Refused(Refusal::InactiveKey(id.to_string())));
-        }
         match id.fields().account() {
             Some(account) if account != row.account => Err(undecided(CannotDecide::Contradiction(*id))),
             _ => Ok(row),

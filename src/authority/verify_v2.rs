@@ -57,8 +57,10 @@ impl Authority {
             self.not_denied(&id)?;
             self.account_not_denied(&id, holder.account())?;
         }
-        let region = if let Regions::Named(region) = expectation.regions { region } else { "N/A" };
-        self.note_use(id, now, expectation.service, region);
+        // The signature covers no region, so that whoever asks has to name the one that it serves.
+        let region = if let Regions::Named(region) = expectation.regions { Some(region) } else { None };
+        holder.check_scope(expectation.service, region)?;
+        self.note_use(id, now, expectation.service, region.unwrap_or("N/A"));
         Ok(AcceptedV2 { verified, deny_list_as_of, holder })
     }
 

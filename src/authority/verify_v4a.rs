@@ -52,6 +52,7 @@ impl Authority {
             self.account_not_denied(&id, holder.account())?;
         }
         let verified = string_to_sign.verify(&public_key)?;
+        holder.check_scope_of_set(expectation, verified.region_set())?;
         self.note_use(id, now, expectation.service, &used_region(expectation, &verified));
         Ok(AcceptedV4a { verified, deny_list_as_of, waited, holder, public_key })
     }

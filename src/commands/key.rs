@@ -5,11 +5,15 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use rederive::audit::Event;
 use rederive::authority::Issued;
-use rederive::registry::{KeyStatus, Owner};
+use rederive::key_terms::{KeyScope, KeyTerms, ServiceSet};
+use rederive::registry::{KeyRow, KeyStatus, Owner, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields};
 use rederive_hsm::derivation::share;
+use rederive_hsm::region_set::RegionSet;
 use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::config_file::ConfigFile;
 use super::handout::{self, Form};
@@ -30,34 +34,50 @@ enum KeyCommand {
         id: String,
     },
     /// Make a key for a user and print it, this once
-    Create {
+    Create(Create),
+    /// List the keys of an account, with their ends and scopes
+    List {
         #[command(flatten)]
         config: ConfigFile,
-        /// The user's account, twelve digits
+        /// The account, twelve digits
         #[arg(long, value_name = "NUMBER")]
         account: String,
-        /// The user's name
+        /// Only those of the user of that name
         #[arg(long, value_name = "NAME")]
-        user: String,
-        /// For how long it is good, in hours [default: until it is deleted]. Verifiers without a registry cannot decide about such a key
-        #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
-        expires_in_hours: Option<u32>,
-        /// In which form it is printed
-        #[arg(long, value_enum, default_value_t = Form::Text)]
-        format: Form,
+        user: Option<String>,
     },
+}
+
+#[derive(Args)]
+struct Create {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The user's account, twelve digits
+    #[arg(long, value_name = "NUMBER")]
+    account: String,
+    /// The user's name
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// For how long it is good, in hours [default: until it is deleted]
+    #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u32).range(1..))]
+    expires_in_hours: Option<u32>,
+    /// The services that it is good for, as 's3,sqs' [default: all that its user may use]
+    #[arg(long, value_name = "NAMES", value_parser = services)]
+    services: Option<ServiceSet>,
+    /// The regions that it is good for, as 'eu-*,us-1' [default: all]
+    #[arg(long, value_name = "PATTERNS", value_parser = regions)]
+    regions: Option<RegionSet>,
+    /// In which form it is printed
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
 }
 
 impl Key {
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
             KeyCommand::Decode { id } => decode(&id)?,
-            KeyCommand::Create { config, account, user, expires_in_hours, format } => {
-                let account = Account::parse(&account);
-                let account = account.ok_or("--account takes twelve digits")?;
-                let expires_at = expires_in_hours.map(|hours| now() + i64::from(hours) * 3600);
-                create(&config.load()?, account, &user, expires_at, format)?;
-            }
+            KeyCommand::Create(wanted) => create(&wanted.config.load()?, wanted)?,
+            KeyCommand::List { config, account, user } => list(&config.load()?, parse(&account)?, user.as_deref())?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -74,28 +94,69 @@ fn decode(id: &str) -> Result<(), Failure> {
     Ok(output::text(&describe(&parsed))?)
 }
 
-fn create(site: &Site, account: Account, user: &str, expires_at: Option<i64>, form: Form) -> Result<(), Failure> {
+fn parse(account: &str) -> Result<Account, Failure> {
+    Account::parse(account).ok_or_else(|| "--account takes twelve digits".into())
+}
+
+fn services(text: &str) -> Result<ServiceSet, &'static str> {
+    ServiceSet::parse(text).ok_or("names of services with commas between them, such as s3,sqs")
+}
+
+fn regions(text: &str) -> Result<RegionSet, &'static str> {
+    RegionSet::parse(text.as_bytes()).ok_or("regions or patterns with commas between them, such as eu-*,us-1")
+}
+
+fn create(site: &Site, wanted: Create) -> Result<(), Failure> {
+    let account = parse(&wanted.account)?;
+    let scope = KeyScope { services: wanted.services, regions: wanted.regions };
+    let terms = KeyTerms { expires_at: wanted.expires_in_hours.map(|hours| now() + i64::from(hours) * 3600), scope };
     block_on(async {
         let issuer = Issuer::start(site).await?;
         let registry = issuer.authority.registry()?;
-        let row = registry.user_by_name(account, user).await?;
+        let row = registry.user_by_name(account, &wanted.user).await?;
         can_be_recorded(site)?;
         issuer.ready().await?;
         let owner = Owner { account, user_id: Some(row.user_id) };
-        let Issued { row: key, secret, .. } = issuer.authority.issue_until(&owner, expires_at, now()).await?;
-        let event = Event::command("CreateAccessKey", now())
-            .about(account, None)
-            .with_parameters(json!({ "userName": row.name, "expiresAt": expires_at }))
-            .with_response(
-                json!({ "accessKey": { "accessKeyId": key.id.as_str(), "status": "Active", "userName": row.name } }),
-            );
+        let asked = json!({ "userName": row.name, "terms": terms.encode() });
+        let Issued { row: key, secret, .. } = issuer.authority.issue_under(&owner, terms, now()).await?;
+        let event = Event::command("CreateAccessKey", now()).about(account, None).with_parameters(asked).with_response(
+            json!({ "accessKey": { "accessKeyId": key.id.as_str(), "status": "Active", "userName": row.name } }),
+        );
         if let Err(failure) = record(site, event).await {
             registry.set_key_status(&key.id, &owner, KeyStatus::Deleted, now()).await?;
             return Err(format!("the new key was deleted again, for it could not be recorded: {failure}").into());
         }
-        output::text(&handout::write(form, &row.name, &key.id, &secret))?;
+        output::text(&handout::write(wanted.format, &row.name, &key.id, &secret))?;
         issuer.stop().await
     })
+}
+
+fn list(site: &Site, account: Account, user: Option<&str>) -> Result<(), Failure> {
+    block_on(async {
+        let registry = Registry::open_to_read(&site.registry()?).await?;
+        for row in registry.keys_of_account(account).await? {
+            let name = row.user.as_ref().map(|user| user.name.as_str());
+            if user.is_none() || name == user {
+                output::line(&listed(&row, name.unwrap_or("(root)")))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn listed(row: &KeyRow, user: &str) -> String {
+    let mut line = format!("{}  {user}  {:8}  created {}", row.id, row.status_word(now()), date(row.created_at));
+    let used = row.last_used.as_ref().map_or("never".into(), |used| date(used.at));
+    let KeyTerms { expires_at, scope } = &row.terms;
+    line += &format!("  last used {used}");
+    line += &expires_at.map_or(String::new(), |at| format!("  expires {}", date(at)));
+    line += &scope.services.as_ref().map_or(String::new(), |services| format!("  services {services}"));
+    line + &scope.regions.as_ref().map_or(String::new(), |regions| format!("  regions {regions}"))
+}
+
+fn date(at: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(at).ok().and_then(|time| time.format(&Rfc3339).ok());
+    time.unwrap_or_else(|| at.to_string())
 }
 
 fn describe(id: &AccessKeyId) -> String {

@@ -25,6 +25,8 @@ pub enum ChangeKind {
     KeyActivated,
     KeyDeactivated,
     KeyDeleted,
+    /// A key was made that is good under terms, which the detail tells: `KeyTerms::encode`.
+    KeyTerms,
     GenerationCreated,
     GenerationIssuing,
     GenerationVerifying,
@@ -39,13 +41,14 @@ pub enum ChangeKind {
     AccountLifted,
 }
 
-const NAMES: [(ChangeKind, &str); 16] = [
+const NAMES: [(ChangeKind, &str); 17] = [
     (ChangeKind::AccountCreated, "account-created"),
     (ChangeKind::UserCreated, "user-created"),
     (ChangeKind::UserDeleted, "user-deleted"),
     (ChangeKind::KeyActivated, "key-activated"),
     (ChangeKind::KeyDeactivated, "key-deactivated"),
     (ChangeKind::KeyDeleted, "key-deleted"),
+    (ChangeKind::KeyTerms, "key-terms"),
     (ChangeKind::GenerationCreated, "generation-created"),
     (ChangeKind::GenerationIssuing, "generation-issuing"),
     (ChangeKind::GenerationVerifying, "generation-verifying"),

@@ -15,7 +15,7 @@ use super::constraint::{ACCESS_KEY_ID, CLIENT_TOKEN, Check, MARKER, USER_NAME};
 use super::error::{ApiError, no_such_key};
 use super::office::KeyOffice;
 use super::xml::{Members, timestamp};
-use super::{marker, xml};
+use super::{marker, terms, xml};
 use crate::authority::{ClientToken, Issued, KeyRequest};
 use crate::registry::{KeyRow, KeyStatus, LastUsed, Owner, UsedSignature};
 
@@ -29,21 +29,22 @@ const TOKEN: &str = "ClientToken";
 
 pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
     let mut check = Check::new(call.parameters);
-    let read = (check.optional("UserName", &USER_NAME), check.optional(TOKEN, &CLIENT_TOKEN));
-    let (name, token) = check.finish(read)?;
+    let read = (check.optional("UserName", &USER_NAME), check.optional(TOKEN, &CLIENT_TOKEN), terms::read(&mut check));
+    let (name, token, terms) = check.finish(read)?;
     call.authorize(&name.map_or(Subject::Caller, Subject::User)).await?;
+    terms::check_not_over(&terms, call.now)?;
     let signature = fresh_signature(call)?;
     let owner = owner(call, name).await?;
     // The rest must be the same whenever the token comes again.
     let asked = || call.parameters.digest(TOKEN);
     let token = token.map(|token| ClientToken::new(&call.caller.owner(), token, asked()));
-    let request = KeyRequest { by: call.caller.access_key_id, signature, token };
+    let request = KeyRequest { by: call.caller.access_key_id, signature, token, terms };
     let issued = call.office.issue_key(&owner, &request, call.now).await?;
     let row = &issued.row;
     let elements = json!({ "accessKey": {
         "userName": user_name(row),
         "accessKeyId": row.id.as_str(),
-        "status": word(row, call.now),
+        "status": row.status_word(call.now),
         "createDate": timestamp(row.created_at),
     }});
     // A key that was there before is not taken back.
@@ -84,7 +85,7 @@ fn reply_with_secret<O>(call: &Call<'_, O>, Issued { row, secret, .. }: &Issued)
     let access_key = NewKeyElement {
         user_name: user_name(row),
         access_key_id: row.id.as_str(),
-        status: word(row, call.now),
+        status: row.status_word(call.now),
         secret_access_key: BLANK,
         create_date: timestamp(row.created_at),
     };
@@ -175,15 +176,6 @@ pub(super) async fn last_used<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes,
 const ACTIVE: &str = "Active";
 const INACTIVE: &str = "Inactive";
 
-fn word(row: &KeyRow, now: i64) -> &'static str {
-    match row.status {
-        _ if row.has_expired(now) => "Expired",
-        KeyStatus::Active => ACTIVE,
-        // Deleted keys are in no answer.
-        KeyStatus::Inactive | KeyStatus::Deleted => INACTIVE,
-    }
-}
-
 /// Root keys have none.
 fn user_name(row: &KeyRow) -> Option<&str> {
     row.user.as_ref().map(|user| user.name.as_str())
@@ -230,7 +222,7 @@ impl<'a> KeyElement<'a> {
         Self {
             user_name: user_name(row),
             access_key_id: row.id.as_str(),
-            status: word(row, now),
+            status: row.status_word(now),
             create_date: timestamp(row.created_at),
         }
     }

@@ -16,6 +16,13 @@ pub(super) struct Shape {
     matches: fn(&str) -> bool,
 }
 
+impl Shape {
+    /// Of so many characters at the least and at the most.
+    pub const fn new(min: usize, max: usize, pattern: &'static str, matches: fn(&str) -> bool) -> Self {
+        Self { min, max, pattern, matches }
+    }
+}
+
 const NAME: &str = r"[\w+=,.@-]+";
 const PATH: &str = r"(\u002F)|(\u002F[\u0021-\u007E]+\u002F)";
 

@@ -79,6 +79,11 @@ impl From<RegistryError> for ApiError {
             RegistryError::Expired(id) => {
                 Self::sender(400, "InvalidInput", format!("The Access Key with id {id} has expired."))
             }
+            RegistryError::BeyondOwnTerms(_) => {
+                let text = "An access key that is good for some services, some regions or some time only gets none that is \
+                            good for more.";
+                Self { inside: Some(error.to_string()), ..Self::sender(403, "AccessDenied", text.into()) }
+            }
             RegistryError::QuotaExceeded(quota) => {
                 Self::sender(409, "LimitExceeded", format!("Cannot exceed quota for AccessKeysPerUser: {quota}"))
             }

@@ -18,6 +18,7 @@ mod policies;
 mod record;
 mod reports;
 mod sts;
+mod terms;
 mod user_changes;
 mod users;
 mod xml;

@@ -9,7 +9,7 @@ use super::parameters::Parameters;
 use crate::audit::{Event, UserIdentity};
 
 /// Parameters that are told as they came. What is not here is not told.
-const TOLD: [&str; 20] = [
+const TOLD: [&str; 22] = [
     "AccessKeyId",
     "Description",
     "DurationSeconds",
@@ -30,6 +30,8 @@ const TOLD: [&str; 20] = [
     "UserName",
     "VersionId",
     "ExpiresAt",
+    "Regions",
+    "Services",
 ];
 /// Lists of parameters: `Tags.member.1.Key`.
 const TOLD_LISTS: [&str; 2] = ["Tags.member.", "TagKeys.member."];

@@ -56,6 +56,7 @@ async fn insert_once(transaction: &mut Connection, new: &NewKey, token: &UsedTok
     if cells.hash("request")? != token.request || row.owner() != new.owner {
         return Err(RegistryError::TokenOfAnotherRequest);
     }
+    issuing::check_terms(transaction, new.created_by.as_ref(), &row.terms).await?;
     if row.status == KeyStatus::Deleted {
         return Err(RegistryError::TokenOfDeletedKey(row.id));
     }

@@ -63,6 +63,9 @@ pub enum RegistryError {
     /// An operator denied the owner, or its account: it gets no key.
     #[error("the owner of the key to be, or its account, is denied")]
     OwnerDenied,
+    /// The key that signed is good for less, or for a shorter time, than the key that it asks for.
+    #[error("the key to be would be good for more, or for longer, than {0}, which signed for it")]
+    BeyondOwnTerms(AccessKeyId),
     /// The owner has as many keys as it may.
     #[error("the owner has {0} access keys already")]
     QuotaExceeded(u32),

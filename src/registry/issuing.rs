@@ -5,9 +5,10 @@ use rederive_hsm::access_key_id::{AccessKeyId, Fields, Layout};
 use super::accounts::{self, as_int};
 use super::transaction::transact;
 use super::{
-    Connection, GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, denials, generations, keys,
-    query, users,
+    ChangeKind, Connection, GenerationState, KeyRow, Owner, Registry, RegistryError, Result, UserId, changes, denials,
+    generations, keys, query, users,
 };
+use crate::key_terms::{KeyScope, KeyTerms};
 
 /// A key to register. Its generation is the one that its id names.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub struct NewKey {
     pub signature: Option<UsedSignature>,
     /// How many keys the owner may have, inactive ones counted, where its account does not say.
     pub quota: u32,
-    /// From when on the key is not good any more; its id has R set then.
-    pub expires_at: Option<i64>,
+    /// Until when, and for what the key is good; its id has R set if there are any terms.
+    pub terms: KeyTerms,
     /// Now.
     pub at: i64,
 }
@@ -62,9 +63,13 @@ pub(super) async fn issue(transaction: &mut Connection, new: &NewKey) -> Result<
     check_owner(transaction, &new.owner).await?;
     // Before the signature: who asks thrice within a second, with one signature, is told of the quota at once.
     check_quota(transaction, new).await?;
+    check_terms(transaction, new.created_by.as_ref(), &new.terms).await?;
     use_signature(transaction, new).await?;
     use_serial(transaction, new).await?;
     insert(transaction, new).await?;
+    if !new.terms.is_none() {
+        changes::append_with(transaction, new.at, ChangeKind::KeyTerms, new.id, new.terms.encode()).await?;
+    }
     keys::by_id(transaction, &new.id).await?.ok_or(RegistryError::NoSuchKey(new.id))
 }
 
@@ -122,6 +127,19 @@ async fn check_quota(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     if count < i64::from(quota) { Ok(()) } else { Err(RegistryError::QuotaExceeded(quota)) }
 }
 
+/// Nobody gets a key that is good for more, or for longer, than the one that it is asked for with.
+pub(super) async fn check_terms(
+    transaction: &mut Connection,
+    created_by: Option<&AccessKeyId>,
+    terms: &KeyTerms,
+) -> Result<()> {
+    let Some(by) = created_by else { return Ok(()) };
+    match keys::by_id(transaction, by).await? {
+        Some(row) if !terms.are_within(&row.terms) => Err(RegistryError::BeyondOwnTerms(*by)),
+        _ => Ok(()),
+    }
+}
+
 async fn use_serial(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     let fields = new.id.fields();
     let (account, generation) = (new.owner.account, fields.generation());
@@ -151,9 +169,11 @@ async fn insert(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     if denials::is_id_denied(transaction, &new.id).await? {
         return Err(RegistryError::DuplicateId(new.id));
     }
+    let KeyScope { services, regions } = &new.terms.scope;
+    let (services, regions) = (services.as_ref().map(ToString::to_string), regions.as_ref().map(ToString::to_string));
     let inserted = query(
         "INSERT INTO access_keys (id, account, user_id, generation, status, created_at, created_by, status_changed_at, \
-         expires_at) VALUES ($1, $2, $3, $4, 'active', $5, $6, $5, NULLIF($7, 0)) ON CONFLICT (id) DO NOTHING",
+         expires_at, services, regions) VALUES ($1, $2, $3, $4, 'active', $5, $6, $5, NULLIF($7, 0), $8, $9) ON CONFLICT (id) DO NOTHING",
     )
     .bind(new.id.as_str())
     .bind(as_int(new.owner.account))
@@ -161,7 +181,9 @@ async fn insert(transaction: &mut Connection, new: &NewKey) -> Result<()> {
     .bind(i64::from(new.id.fields().generation().number()))
     .bind(new.at)
     .bind(new.created_by.as_ref().map(AccessKeyId::as_str))
-    .bind(new.expires_at.unwrap_or(0))
+    .bind(new.terms.expires_at.unwrap_or(0))
+    .bind(services.as_deref())
+    .bind(regions.as_deref())
     .execute(transaction)
     .await?;
     match inserted {

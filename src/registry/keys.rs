@@ -3,12 +3,14 @@
 use std::fmt;
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
+use rederive_hsm::region_set::RegionSet;
 
 use super::accounts::as_int;
 use super::cells::Cells;
 use super::changes;
 use super::transaction::{Transaction, transact};
 use super::{ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, denials, query, user_arn};
+use crate::key_terms::{KeyScope, KeyTerms, ServiceSet};
 
 /// Who a key belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,8 +53,8 @@ pub struct KeyRow {
     pub status_changed_at: i64,
     /// Its last use that is on record.
     pub last_used: Option<LastUsed>,
-    /// From when on it is not good any more.
-    pub expires_at: Option<i64>,
+    /// Until when, and for what it is good.
+    pub terms: KeyTerms,
 }
 
 /// What a key's row knows of its user.
@@ -127,7 +129,17 @@ impl fmt::Display for KeyStatus {
 impl KeyRow {
     /// Whether its time is over.
     pub fn has_expired(&self, now: i64) -> bool {
-        self.expires_at.is_some_and(|at| at <= now)
+        self.terms.have_expired(now)
+    }
+
+    /// Its status as users see it: `Active`, `Inactive` or `Expired`; `Deleted` stands in no answer of the API.
+    pub fn status_word(&self, now: i64) -> &'static str {
+        match self.status {
+            KeyStatus::Deleted => "Deleted",
+            _ if self.has_expired(now) => "Expired",
+            KeyStatus::Active => "Active",
+            KeyStatus::Inactive => "Inactive",
+        }
     }
 
     /// Who it belongs to.
@@ -148,7 +160,8 @@ impl KeyRow {
 const EXPIRED_AT_A_TIME: u32 = 1000;
 
 const SELECT: &str = "SELECT k.id, k.account, k.user_id, k.generation, k.status, k.created_at, k.created_by, \
-                      k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, k.expires_at, u.name AS user_name, u.path AS user_path FROM access_keys k \
+                      k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, k.expires_at, k.services, k.regions, \
+                      u.name AS user_name, u.path AS user_path FROM access_keys k \
                       LEFT JOIN users u ON u.user_id = k.user_id";
 
 impl Registry {
@@ -297,8 +310,16 @@ fn read(row: &Row) -> Result<KeyRow> {
         created_by: cells.optional_word("created_by", |text| AccessKeyId::parse(text.as_bytes()))?,
         status_changed_at: cells.int("status_changed_at")?,
         last_used: read_last_used(&cells)?,
-        expires_at: cells.optional_int("expires_at")?,
+        terms: read_terms(&cells)?,
     })
+}
+
+fn read_terms(cells: &Cells<'_>) -> Result<KeyTerms> {
+    let scope = KeyScope {
+        services: cells.optional_word("services", ServiceSet::parse)?,
+        regions: cells.optional_word("regions", |text| RegionSet::parse(text.as_bytes()))?,
+    };
+    Ok(KeyTerms { expires_at: cells.optional_int("expires_at")?, scope })
 }
 
 fn read_user(cells: &Cells<'_>) -> Result<Option<KeyUser>> {

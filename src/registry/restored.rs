@@ -117,6 +117,8 @@ async fn put_back_key(transaction: &mut Connection, kind: ChangeKind, id: &Acces
     use ChangeKind as Kind;
     let row = keys::by_id(transaction, id).await?.filter(|row| row.status != KeyStatus::Deleted);
     let status = match kind {
+        // Its row is there, and tells the same.
+        Kind::KeyTerms if row.is_some() => return Ok(()),
         Kind::KeyDeactivated => KeyStatus::Inactive,
         Kind::KeyDeleted => KeyStatus::Deleted,
         Kind::KeyActivated => KeyStatus::Active,

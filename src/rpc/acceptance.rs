@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Accepted, HeaderNames, SignatureVersion, Streaming};
-use crate::authority::{self, AcceptedBy, AcceptedV2, AcceptedV4a, Identity};
+use crate::authority::{self, AcceptedBy, AcceptedV2, AcceptedV4a, Holder, Identity};
 use crate::sigv4::{AmzDate, PayloadStatus};
 
 pub(super) fn of(accepted: AcceptedBy<'_>, want_signing_key: bool) -> Accepted<'_> {
@@ -26,7 +26,7 @@ pub(super) fn v4<'a>(accepted: &authority::Accepted<'a>, want_signing_key: bool)
         streaming: streaming(verified.payload(), verified.date(), || verified.signature().to_vec()),
         signing_key: want_signing_key.then(|| accepted.signing_key().clone()),
         public_key: None,
-        valid_until: time(verified.valid_until()),
+        valid_until: valid_until(verified.valid_until(), accepted.holder()),
         deny_list_as_of: time(accepted.deny_list_as_of),
         waited_for_hsm: accepted.waited,
     }
@@ -45,7 +45,7 @@ fn v4a(accepted: AcceptedV4a<'_>) -> Accepted<'_> {
         streaming: streaming(verified.payload(), verified.date(), || verified.signature().to_vec()),
         signing_key: None,
         public_key: Some(Box::new(public_key)),
-        valid_until: time(verified.valid_until()),
+        valid_until: valid_until(verified.valid_until(), &holder),
         deny_list_as_of: time(deny_list_as_of),
         waited_for_hsm: waited,
     }
@@ -63,7 +63,7 @@ fn v2<'a>(accepted: &AcceptedV2) -> Accepted<'a> {
         streaming: None,
         signing_key: None,
         public_key: None,
-        valid_until: time(verified.valid_until()),
+        valid_until: valid_until(verified.valid_until(), holder),
         deny_list_as_of: time(*deny_list_as_of),
         waited_for_hsm: true,
     }
@@ -74,6 +74,12 @@ fn streaming(payload: PayloadStatus, date: AmzDate, signature: impl FnOnce() -> 
         PayloadStatus::Streaming(kind) => Some(Box::new(Streaming { kind, date, seed_signature: signature() })),
         PayloadStatus::Checked | PayloadStatus::Unsigned | PayloadStatus::NotChecked => None,
     }
+}
+
+/// Until when the signature is good, or the key, if that ends first.
+fn valid_until(signature: i64, holder: &Holder) -> SystemTime {
+    let end = holder.terms().and_then(|terms| terms.expires_at);
+    time(end.map_or(signature, |end| end.min(signature)))
 }
 
 fn time(unix: i64) -> SystemTime {

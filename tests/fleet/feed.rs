@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{self, sign};
-use crate::support::{Fleet, LONG, Node, spawn};
+use crate::common::{self, Pair, sign};
+use crate::support::{Fleet, LONG, Node, pair, spawn};
 
 #[test]
 fn denials_reach_every_verifier_and_new_keys_need_no_news() {
@@ -215,6 +215,55 @@ fn an_id_that_needs_its_row_is_not_decided_without_a_registry() {
     assert_eq!(status, 503, "{answer}");
     fleet.operator(&["deny", "key", &fleet.root.access_key_id]);
     verifier.soon_says(&fleet.root, "refuse");
+}
+
+/// Keys with an end or a scope: a verifier decides about them by what the feed tells, and about none that it has not heard of.
+#[test]
+fn keys_under_terms_are_decided_once_they_were_heard_of() {
+    let fleet = Fleet::start();
+    let mut verifier = fleet.verifier("verifier", "");
+    fleet.iam("Action=CreateUser&UserName=alice");
+    fleet.iam("Action=CreateUser&UserName=bob");
+    let create = |user: &str, terms: &str| pair(&fleet.iam(&format!("Action=CreateAccessKey&UserName={user}&{terms}")));
+    let code = |node: &Node, pair: &Pair, region: &str| {
+        let (_, answer) = node.ask(&sign::s3_get(pair, region, "h", "/b/k"));
+        answer["code"].as_str().unwrap_or_else(|| answer["decision"].as_str().expect("one")).to_owned()
+    };
+    let scoped = create("alice", "Services=s3&Regions=eu-*");
+    let decides = |verifier: &Node| {
+        assert_eq!(code(verifier, &scoped, "us-1"), "AccessDenied");
+        assert_eq!(code(verifier, &scoped, "eu-1"), "accept");
+    };
+    assert_eq!(code(fleet.issuer(), &scoped, "eu-1"), "accept", "the very next request");
+    common::wait_until("heard of", LONG, || code(&verifier, &scoped, "eu-1") == "accept");
+    decides(&verifier);
+
+    let end = sign::now() + 5;
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let text = time::OffsetDateTime::from_unix_timestamp(end).expect("a time").format(&format).expect("a text");
+    let ending = create("alice", &format!("ExpiresAt={text}"));
+    common::wait_until("heard of, or over", LONG, || verifier.says(&ending) != "unavailable");
+    if sign::now() < end - 1 {
+        assert_eq!(verifier.says(&ending), "accept");
+    }
+
+    // Neither a restart nor a cut feed makes it forget; what was made meanwhile it has not heard of.
+    fleet.wire.cut();
+    let unheard = create("bob", "Services=s3");
+    verifier.kill();
+    verifier = Node::start(&fleet.path("verifier.toml"), "verifier", &fleet.path("verifier.log"));
+    common::wait_until("a decision by the copy", LONG, || code(&verifier, &scoped, "eu-1") == "accept");
+    decides(&verifier);
+    assert_eq!(verifier.says(&unheard), "unavailable");
+    // By its own clock: nobody can tell it.
+    verifier.soon_says(&ending, "refuse");
+    fleet.wire.lead_to(&fleet.issuer().rpc);
+    verifier.soon_says(&unheard, "accept");
+    fleet.set_status("alice", &scoped, "Inactive");
+    verifier.soon_says(&scoped, "refuse");
+    fleet.set_status("alice", &scoped, "Active");
+    common::wait_until("good again", LONG, || code(&verifier, &scoped, "eu-1") == "accept");
+    decides(&verifier);
 }
 
 /// The feed goes to who is granted it, over TLS in both directions, known by token or by certificate.

@@ -87,6 +87,11 @@ const CASES: &[(char, &str, u16, &str, &str)] = &[
     ('r', "Action=GetUser&UserName=nobody", 404, "NoSuchEntity", "The user with name nobody cannot be found."),
     ('r', "Action=DeleteUser&UserName=nobody", 404, "NoSuchEntity", "nobody"),
     ('r', "Action=DeleteUser&UserName=bob", 409, "DeleteConflict", "must delete access keys first"),
+    ('r', "Action=CreateAccessKey&Services=s3,&Regions=eu_1", 400, "ValidationError", "2 validation errors detected"),
+    ('r', "Action=CreateAccessKey&Services=s*", 400, "ValidationError", "'services'"),
+    ('r', "Action=CreateAccessKey&ExpiresAt=tomorrow", 400, "ValidationError", "'expiresAt'"),
+    ('r', "Action=CreateAccessKey&ExpiresAt=2026-11-21T12:00:00Z", 400, "ValidationError", "lies in the past"),
+    ('r', "Action=CreateAccessKey&ExpiresAt=2026-11-21T12:00:01Z&Services=s3&Regions=eu-*", 200, "", "SecretAccessKey"),
     ('r', "Action=CreateAccessKey&UserName=nobody", 404, "NoSuchEntity", "nobody"),
     ('r', "Action=ListAccessKeys&UserName=nobody", 404, "NoSuchEntity", "nobody"),
     // Pages

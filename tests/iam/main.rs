@@ -55,7 +55,8 @@ impl KeyOffice for Office {
         }
         let id = id(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         let (created_by, signature) = (Some(request.by), Some(request.signature));
-        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, expires_at: None, at: now };
+        let terms = request.terms.clone();
+        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, terms, at: now };
         let row = self.registry.insert_key(&new).await?;
         Ok(Issued { row, secret: secret(), again: false })
     }
@@ -119,7 +120,7 @@ impl Place {
             created_by: None,
             signature: None,
             quota: 2,
-            expires_at: None,
+            terms: Default::default(),
             at: NOW - 400,
         };
         self.registry.insert_key(&new).await.expect("a key");

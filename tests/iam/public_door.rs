@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::common::{self, Dev, REDERIVE, sign};
 
@@ -308,4 +309,91 @@ fn a_key_that_expires() {
     let on = format!("iam update-access-key --user-name alice --status Active --access-key-id {id}");
     dev.aws_refused(root, &on, "InvalidInput");
     dev.aws_refused(&pair, "sts get-caller-identity", "InvalidClientTokenId");
+}
+
+/// A key with a scope, asked for by parameters and by headers, signs what is in it and nothing else, IAM included.
+#[test]
+fn a_key_that_is_good_for_some_services_and_regions() {
+    let dev = Dev::start();
+    let root = &dev.ready.root;
+    dev.aws_json(root, "iam create-user --user-name alice");
+    let create = |by: &common::Pair, body: &str, extra: &[(&str, &str)]| {
+        let host = dev.ready.endpoint.trim_start_matches("http://");
+        let body = format!("Action=CreateAccessKey&UserName=alice&Version=2010-05-08{body}");
+        let form = ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned());
+        let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let headers = [form].into_iter().chain(extra).collect();
+        let hash = sign::hex(&Sha256::digest(&body));
+        sign::sign(by, ("POST", "/", &body), ("iam", "local"), host, headers, &hash, sign::now())
+    };
+    let send = |call: &sign::Signed| {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let headers = call.headers.iter().filter(|(name, _)| name != "host");
+        let request =
+            headers.fold(agent.post(&dev.ready.endpoint), |request, (name, value)| request.header(name, value));
+        let mut answer = request.send(&call.body).expect("an answer");
+        (answer.status().as_u16(), answer.body_mut().read_to_string().expect("text"))
+    };
+    let pair = |(status, xml): (u16, String)| {
+        assert_eq!(status, 200, "{xml}");
+        let field =
+            |tag: &str| xml.split(&format!("<{tag}>")).nth(1).expect(tag).split('<').next().expect(tag).to_owned();
+        common::Pair { access_key_id: field("AccessKeyId"), secret_access_key: field("SecretAccessKey") }
+    };
+    let scope = [("x-rederive-services", "s3,iam"), ("x-rederive-regions", "eu-*,local")];
+    let by_headers = pair(send(&create(root, "", &scope)));
+    let by_parameters = pair(send(&create(root, "&Services=s3&Regions=eu-*", &[])));
+    let mut unsigned = create(root, "", &[]);
+    unsigned.headers.push(("x-rederive-services".into(), "s3".into()));
+    assert_eq!(send(&unsigned).0, 403, "else somebody on the way could widen it");
+
+    let decided = |pair: &common::Pair, service: &'static str, region: &str| {
+        let request = match service {
+            "s3" => sign::s3_get(pair, region, "h", "/b/k"),
+            _ => sign::query(pair, region, "h", service, "Action=Any"),
+        };
+        let answer = dev.verify(&request.call()).1;
+        answer["code"].as_str().unwrap_or_else(|| answer["decision"].as_str().expect("a decision")).to_owned()
+    };
+    for (service, region, expected) in [
+        ("s3", "eu-1", "accept"),
+        ("s3", "eu-", "accept"),
+        ("s3", "us-1", "AccessDenied"),
+        ("s3", "local", "AccessDenied"),
+        ("sqs", "eu-1", "AccessDenied"),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(decided(&by_parameters, service, region), expected, "{service} {region}, new and known");
+        }
+    }
+    let wrong = common::Pair { secret_access_key: "wrong".repeat(8), ..by_parameters.clone() };
+    assert_eq!(decided(&wrong, "s3", "us-1"), "SignatureDoesNotMatch", "who has not the key is not told its scope");
+    dev.aws_refused(&by_parameters, "sts get-caller-identity", "AccessDenied");
+    dev.aws_refused(&by_parameters, "iam list-users", "AccessDenied");
+    // The other one manages keys, within its scope: no key without, nor one for more.
+    dev.aws_json(root, "iam attach-user-policy --user-name alice --policy-arn arn:aws:iam::aws:policy/IAMFullAccess");
+    let id = &by_parameters.access_key_id;
+    let list = || {
+        let config = dev.state.join("rederive.toml");
+        rederive(&["key", "list", "--account", &dev.ready.account, "--config", config.to_str().expect("a path")]).1
+    };
+    let listed = list();
+    assert!(listed.lines().any(|line| line.contains(id) && line.ends_with("services s3  regions eu-*")), "{listed}");
+    dev.aws_json(root, &format!("iam delete-access-key --user-name alice --access-key-id {id}"));
+    for body in ["", "&Services=s3", "&Services=s3,iam,sts&Regions=eu-1"] {
+        let (status, xml) = send(&create(&by_headers, body, &[]));
+        assert!(status == 403 && xml.contains("<Code>AccessDenied</Code>"), "{body}: {xml}");
+    }
+    pair(send(&create(&by_headers, "&Services=s3&Regions=eu-west-*", &[])));
+
+    // The stock SDK, as docs/api.md has it.
+    dev.aws_json(root, "iam create-user --user-name bob");
+    let script = "import boto3\n\
+                  iam = boto3.client('iam')\n\
+                  iam.meta.events.register('before-sign.iam.CreateAccessKey', lambda request, **_: \
+                  request.headers.update({'x-rederive-services': 's3'}))\n\
+                  print(iam.create_access_key(UserName='bob')['AccessKey']['AccessKeyId'])";
+    let made = dev.client("python3", root).args(["-c", script]).output().expect("python3 runs");
+    let made = String::from_utf8_lossy(&made.stdout).trim().to_owned();
+    assert!(list().lines().any(|line| line.contains(&made) && line.ends_with("services s3")), "{made}: {}", list());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use rederive::key_terms::KeyTerms;
 use rederive::registry::{
     ChangeKind, GenerationState, KeyStatus, KeyUse, LastUsed, Made, NewKey, Owner, RegistryError, Subject, TroubleKind,
     UsedSignature, UsedToken,
@@ -408,10 +409,13 @@ async fn an_account_has_a_quota_of_its_own() {
 async fn keys_expire() {
     let place = place().await;
     let (registry, alice) = (&place.registry, place.user("alice").await);
-    let until = |serial, expires_at| NewKey { expires_at, quota: 9, ..new_key(id(serial), &alice) };
+    let until = |serial, expires_at| {
+        let terms = KeyTerms { expires_at, ..KeyTerms::default() };
+        NewKey { terms, quota: 9, ..new_key(id(serial), &alice) }
+    };
     for (serial, expires_at) in [(1, Some(100)), (2, Some(200)), (3, None), (4, Some(50))] {
         let row = registry.insert_key(&until(serial, expires_at)).await.expect("made");
-        assert_eq!((row.expires_at, row.has_expired(99)), (expires_at, serial == 4));
+        assert_eq!((row.terms.expires_at, row.has_expired(99)), (expires_at, serial == 4));
     }
     registry.set_key_status(&id(4), &alice, KeyStatus::Inactive, 30).await.expect("switched off by its owner");
     let before = registry.last_change().await.expect("counts");

@@ -63,6 +63,8 @@ async fn users_of_before_keep_what_they_could() {
         "ALTER TABLE accounts DROP COLUMN keys_per_user",
         "DROP INDEX access_keys_by_expiry",
         "ALTER TABLE access_keys DROP COLUMN expires_at",
+        "ALTER TABLE access_keys DROP COLUMN services",
+        "ALTER TABLE access_keys DROP COLUMN regions",
         "DELETE FROM schema_expansions WHERE version > 4",
         "DELETE FROM _sqlx_migrations WHERE version > 4",
     ] {

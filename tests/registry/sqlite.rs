@@ -10,6 +10,8 @@ mod keys;
 mod policies;
 #[path = "store.rs"]
 mod store;
+#[path = "terms.rs"]
+mod terms;
 #[path = "users.rs"]
 mod users;
 
