@@ -391,7 +391,7 @@ fn a_key_that_is_good_for_some_services_and_regions() {
     let script = "import boto3\n\
                   iam = boto3.client('iam')\n\
                   iam.meta.events.register('before-sign.iam.CreateAccessKey', lambda request, **_: \
-                  request.headers.update({'x-rederive-services': 's3'}))\n\
+                  request.headers.add_header('x-rederive-services', 's3'))\n\
                   print(iam.create_access_key(UserName='bob')['AccessKey']['AccessKeyId'])";
     let made = dev.client("python3", root).args(["-c", script]).output().expect("python3 runs");
     let made = String::from_utf8_lossy(&made.stdout).trim().to_owned();
