@@ -108,8 +108,8 @@ impl Authority {
                 }
             };
             let quota = self.policy.keys_per_user;
-            let (owner, terms) = (owner.clone(), terms.clone());
-            let new = NewKey { id, owner, created_by, signature, quota, terms, at: now };
+            let (to, terms) = (owner.clone(), terms.clone());
+            let new = NewKey { id, owner: to, created_by, signature, quota, terms, at: now };
             let inserted = match (token, account) {
                 (Some(token), _) => self.registry()?.insert_key_once(&new, &token.used(attempt)).await,
                 (None, AccountIs::Registered) => self.registry()?.insert_key(&new).await.map(Made::New),
