@@ -193,6 +193,7 @@ fn readings(authority: Arc<Authority>, audit: Audit) -> impl Fn() -> Readings + 
             hsm_worker_starts: count(&counts.starts),
             hsm_hedges: count(&counts.hedges),
             hsm_turned_away: count(&counts.full),
+            hsm_put_off: authority.put_off().to_vec(),
             hsm_workers: workers_by_token(&authority.hsm().tokens()),
             deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),
             clock_trusted: now.is_ok(),

@@ -4,6 +4,7 @@
 //! clock and the caches. [`Authority::verify`] shows the steps of a verification; the pure ones are in [`crate::sigv4`].
 
 mod any_version;
+mod asker;
 mod at_hand;
 mod client_token;
 mod clock;
@@ -31,8 +32,10 @@ mod verify_v2;
 mod verify_v4a;
 
 pub use any_version::AcceptedBy;
+pub use asker::Asker;
 pub use client_token::ClientToken;
 pub use clock::Clock;
+pub use cold::UsedUp;
 pub use follow::{Followed, known_generations};
 pub use generations::worker_view;
 pub use identity::{Identity, Principal, PrincipalSource};
@@ -151,6 +154,11 @@ impl Authority {
     /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Questions to the HSM that were put off because an account, or a caller, has had its part; by whose part it was.
+    pub fn put_off(&self) -> [(&'static str, u64); 2] {
+        self.cold.put_off()
     }
 
     /// How this node decides.

@@ -6,6 +6,7 @@ use rederive_hsm::access_key_id::{AccessKeyId, Account, Lifetime};
 use rederive_hsm::client::Unavailable;
 
 use super::clock::Jumped;
+use super::cold::UsedUp;
 use super::deny_list::Stale;
 use super::generations::Filtered;
 use super::regions::REGIONS_A_DAY;
@@ -106,9 +107,9 @@ pub enum CannotDecide {
     /// The worker did not answer.
     #[error(transparent)]
     Hsm(#[from] Unavailable),
-    /// The account has had its part of the HSM for this second.
-    #[error("more is asked of the HSM for account {0} than [hsm] per_account allows")]
-    TooManyCold(Account),
+    /// The account, or the caller, has had its part of the HSM for this second.
+    #[error("more is asked of the HSM {0}")]
+    TooManyCold(UsedUp),
     /// The worker has not given the tag key of a generation yet.
     #[error("the HSM worker has not told the tag key of generation {0} yet")]
     NoTagKey(rederive_hsm::access_key_id::Generation),
@@ -134,7 +135,7 @@ impl CannotDecide {
     pub fn outside(&self) -> &'static str {
         match self {
             Self::Hsm(_) | Self::NoTagKey(_) => "the HSM cannot answer now",
-            Self::TooManyCold(_) => "the HSM is asked too much for this account now",
+            Self::TooManyCold(_) => "the HSM is asked too much for this account, or by this caller, now",
             Self::NeedsRow(_) => "this key cannot be judged here: ask an issuer",
             Self::Registry(_) | Self::Contradiction(_) => "the registry cannot answer now",
             Self::Stale(_) => "denials are not known up to now",

@@ -1,6 +1,6 @@
 //! A verification of Signature V4A, step by step. The steps are those of [`super::verify`]; the key is a public one.
 
-use rederive_hsm::access_key_id::AccessKeyId;
+use rederive_hsm::access_key_id::{AccessKeyId, Account};
 
 use super::Authority;
 use super::verify::{Holder, NotAccepted, undecided};
@@ -44,7 +44,7 @@ impl Authority {
         // 6. The key's row and its public key: at hand, else from registry and worker.
         let holder = self.holder(&id).await?;
         self.account_not_denied(&id, holder.account())?;
-        let (public_key, waited) = self.public_key(id, &request).await?;
+        let (public_key, waited) = self.public_key(id, &request, holder.account(), now).await?;
         // 7. The signature; and whether the id is still good after what was waited for.
         if self.change() != change {
             self.filter(&id)?;
@@ -62,10 +62,13 @@ impl Authority {
         &self,
         id: AccessKeyId,
         request: &V4aRequest<'_, '_>,
+        account: Account,
+        now: i64,
     ) -> Result<(PublicKey, bool), NotAccepted> {
         if let Some(key) = self.public_keys.at_hand(&id) {
             return Ok((key, false));
         }
+        self.admit_cold(&id, account, now)?;
         let scope = request.scope();
         let date = scope.date().as_bytes().try_into().expect("a scope's date is eight digits");
         let fetch = self.hsm.sigv4a_public_key(id, date, scope.service(), request.region_set());

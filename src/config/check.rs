@@ -125,6 +125,7 @@ fn hsm(config: &Config) -> Outcome {
     })?;
     ensure((1..=1_000_000).contains(&hsm.queue), "[hsm] queue", || "takes 1 to 1000000".into())?;
     ensure(hsm.per_account > 0, "[hsm] per_account", || "takes 1 and more".into())?;
+    ensure(hsm.per_caller > 0, "[hsm] per_caller", || "takes 1 and more".into())?;
     ensure((1..=config.token.len().max(1)).contains(&hsm.min_replicas), "[hsm] min_replicas", || {
         format!("takes 1 to the number of tokens, which is {}", config.token.len())
     })
@@ -213,6 +214,7 @@ fn caller(caller: &Caller, config: &Config) -> Outcome {
     ensure(!by_certificate || config.rpc.client_ca.is_some(), at("mtls_san"), || {
         "client certificates are not asked for: set client_ca in [rpc]".into()
     })?;
+    ensure(caller.hsm_per_second != Some(0), at("hsm_per_second"), || "takes 1 and more".into())?;
     ensure(!caller.services.is_empty(), at("services"), || "missing: list what it may ask for, or [\"*\"]".into())?;
     ensure(!caller.regions.is_empty(), at("regions"), || "missing: list what it may ask for, or [\"*\"]".into())
 }

@@ -61,6 +61,7 @@ fn set(config: &mut Config, path: &str, value: &str) -> Result<(), String> {
         "HSM__DEADLINE_MS" => config.hsm.deadline_ms = Some(parsed(value, "milliseconds")?),
         "HSM__QUEUE" => config.hsm.queue = parsed(value, "a number")?,
         "HSM__PER_ACCOUNT" => config.hsm.per_account = parsed(value, "a number")?,
+        "HSM__PER_CALLER" => config.hsm.per_caller = parsed(value, "a number")?,
         "HSM__MIN_REPLICAS" => config.hsm.min_replicas = parsed(value, "a number")?,
         "ISSUING__LAYOUT" => config.issuing.layout = parse_layout(value)?,
         "ISSUING__PREFIXES__LONG_TERM" => config.issuing.prefixes.long_term = parse_prefix(value)?,

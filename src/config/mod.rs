@@ -239,6 +239,8 @@ pub struct Caller {
     /// Whether refusals are explained to it.
     #[serde(default)]
     pub explain: bool,
+    /// Answers of the HSM that are in no cache, a second at the most; else `[hsm] per_caller`.
+    pub hsm_per_second: Option<u32>,
 }
 
 /// `[limits]`: bounds on connections and time, the same for both doors.

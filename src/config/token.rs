@@ -22,13 +22,15 @@ pub struct Hsm {
     pub queue: usize,
     /// Answers that are in no cache, a second at the most, for one account.
     pub per_account: u32,
+    /// The same for one caller of the door for services, where its own table does not say.
+    pub per_caller: u32,
     /// On how many tokens a generation's check value must have been computed before keys are made in it.
     pub min_replicas: usize,
 }
 
 impl Default for Hsm {
     fn default() -> Self {
-        Self { deadline_ms: None, queue: 4096, per_account: 10_000, min_replicas: 1 }
+        Self { deadline_ms: None, queue: 4096, per_account: 10_000, per_caller: 20_000, min_replicas: 1 }
     }
 }
 

@@ -23,7 +23,7 @@ impl Verifier for Authority {
         let family = Family::of(call.expect_service);
         let expectation = expectation(call, caller);
         let content = call.form.as_ref().map_or(Content::Body(call.body), Content::Form);
-        let outcome = self.verify_any(&call.head, content, &expectation).await;
+        let outcome = caller.asker.asks(self.verify_any(&call.head, content, &expectation)).await;
         match outcome {
             Ok(accepted) => Decision::Accept(acceptance::of(accepted, call.want_signing_key)),
             Err(NotAccepted::Refused(refusal)) => {

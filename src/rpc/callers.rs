@@ -11,6 +11,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
 
 use super::VerifyCall;
+use crate::authority::Asker;
 use crate::config::{Caller, Config, Names, Verify};
 use crate::http::Peer;
 
@@ -32,6 +33,8 @@ pub struct Grants {
     pub explain: bool,
     /// Whether it may follow the deny feed, as verifiers do.
     pub deny_feed: bool,
+    /// Its part of the HSM.
+    pub asker: Arc<Asker>,
 }
 
 /// A caller asks for what it is not granted: an answer about the caller, not about the signed request.
@@ -111,7 +114,9 @@ impl Callers {
         let anyone = || {
             let (Verify { services, regions, .. }, anyone) = (verify.clone(), &config.rpc.anyone);
             let (signing_keys, explain) = (anyone.want_signing_key, anyone.explain);
-            Arc::new(Grants { caller: "anyone".into(), services, regions, signing_keys, explain, deny_feed: true })
+            let asker = Asker::new("anyone", config.hsm.per_caller);
+            let caller = "anyone".into();
+            Arc::new(Grants { caller, services, regions, signing_keys, explain, deny_feed: true, asker })
         };
         let open = config.caller.is_empty().then(anyone);
         let mut callers = Self { open, tokens: Vec::new(), certificates: Vec::new() };
@@ -123,6 +128,7 @@ impl Callers {
                 signing_keys: caller.want_signing_key,
                 explain: caller.explain,
                 deny_feed: caller.deny_feed,
+                asker: Asker::new(&caller.name, caller.hsm_per_second.unwrap_or(config.hsm.per_caller)),
             };
             callers.add(caller, Arc::new(grants))?;
         }

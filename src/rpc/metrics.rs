@@ -43,6 +43,8 @@ pub struct Readings {
     pub hsm_hedges: u64,
     /// Requests that were turned away because too many waited for the HSM.
     pub hsm_turned_away: u64,
+    /// Questions to the HSM that were put off, by whose part of it was used up.
+    pub hsm_put_off: Vec<(&'static str, u64)>,
     /// Workers by token and state.
     pub hsm_workers: Vec<(String, &'static str, i64)>,
     /// How old the knowledge of denials is, in seconds.
@@ -128,6 +130,11 @@ impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
         let help = "Requests turned away because too many waited for the HSM";
         let full = ConstCounter::new(readings.hsm_turned_away);
         full.encode(encoder.encode_descriptor("hsm_turned_away", help, None, MetricType::Counter)?)?;
+        let help = "Questions to the HSM that were put off, because an account or a caller has had its part of it";
+        let mut family = encoder.encode_descriptor("hsm_put_off", help, None, MetricType::Counter)?;
+        for (part_of, count) in readings.hsm_put_off {
+            ConstCounter::new(count).encode(family.encode_family(&[("part_of", part_of)])?)?;
+        }
         let help = "HSM workers by token and state";
         let mut family = encoder.encode_descriptor("hsm_workers", help, None, MetricType::Gauge)?;
         for (token, state, count) in readings.hsm_workers {

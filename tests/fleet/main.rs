@@ -4,6 +4,7 @@
 mod common;
 mod drills;
 mod feed;
+mod flood;
 mod histories;
 mod history;
 #[path = "../common/postgres.rs"]
