@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rederive_hsm::client::{STATES, TokenState};
+use rederive_hsm::wire::Reason;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -194,6 +195,9 @@ fn readings(authority: Arc<Authority>, audit: Audit) -> impl Fn() -> Readings + 
             hsm_hedges: count(&counts.hedges),
             hsm_turned_away: count(&counts.full),
             hsm_put_off: authority.put_off().to_vec(),
+            hsm_differences: count(&counts.differences),
+            hsm_refusals: Reason::ALL.iter().map(|one| (one.word(), count(&counts.refusals[one.index()]))).collect(),
+            master_uses: authority.hsm().uses(),
             hsm_workers: workers_by_token(&authority.hsm().tokens()),
             deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),
             clock_trusted: now.is_ok(),

@@ -115,6 +115,7 @@ impl Site {
             deadline: Duration::from_millis(self.config.token_deadline_ms(token)),
             workers: token.workers,
             weight: token.weight,
+            is_shared: token.shared,
         })
     }
 

@@ -10,6 +10,7 @@
 //! - [`watchdog`]: keeps a worker of its own running, which holds no key and loads no module;
 //! - [`client`]: the authority's end, with deadlines and restarts;
 //! - [`pkcs11`]: the token, the only code that calls the module;
+//! - [`tally`]: counts that both ends keep of the same requests;
 //! - [`softhsm`]: makes a SoftHSM token for development and tests.
 //!
 //! Nothing here knows HTTP, canonical requests or the registry.
@@ -27,6 +28,7 @@ pub mod signing_key;
 pub mod sigv2;
 pub mod sigv4a_key;
 pub mod softhsm;
+pub mod tally;
 pub mod watchdog;
 pub mod wire;
 pub mod worker;

@@ -3,6 +3,8 @@
 //! A worker tells it each 50 ms that it lives, and for how long the call to the token that has lasted longest has lasted: a call
 //! that hangs can be ended in no other way than with its process.
 
+mod metrics;
+
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -17,7 +19,8 @@ use tokio::task::JoinSet;
 
 use crate::client::worker;
 use crate::config::{Listen, WorkerConfig};
-use crate::worker::Report;
+use crate::worker::{Counted, Report};
+use metrics::Metrics;
 
 /// How long a worker may take until it listens: a network HSM may be slow to log in.
 const START: Duration = Duration::from_secs(10);
@@ -44,6 +47,8 @@ pub struct Service {
     pub workers: u16,
     /// How long a call to the token may last before its worker is killed.
     pub deadline: Duration,
+    /// Where all that they count is written for Prometheus, as its textfile collector takes it.
+    pub metrics: Option<PathBuf>,
 }
 
 /// The token refused the PIN: nothing is tried again before an operator has mended that.
@@ -65,8 +70,12 @@ pub async fn watch(service: Service, stop: watch::Receiver<bool>) -> Result<(), 
     // They log in one after the other: a PIN that one is refused is not tried by the next.
     let gate = Arc::new(Mutex::new(()));
     let mut wards = JoinSet::new();
+    let metrics = Arc::new(Metrics::new(&service));
+    if let Some(path) = service.metrics.clone() {
+        tokio::spawn(metrics.clone().write_forever(path));
+    }
     for at in 0..usize::from(service.workers.max(1)) {
-        wards.spawn(keep(service.clone(), at, gate.clone(), stop.clone()));
+        wards.spawn(keep(service.clone(), at, gate.clone(), metrics.clone(), stop.clone()));
     }
     while let Some(ended) = wards.join_next().await {
         // Dropping the set ends the other workers.
@@ -79,12 +88,13 @@ async fn keep(
     service: Arc<Service>,
     at: usize,
     gate: Arc<Mutex<()>>,
+    metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), PinRefused> {
     let mut wait = SHORTEST;
     loop {
         let born = Instant::now();
-        match service.one_life(at, &gate, &mut stop).await {
+        match service.one_life(at, &gate, &metrics, &mut stop).await {
             Ended::Stopped => return Ok(()),
             Ended::PinRefused(text) => return Err(PinRefused(text)),
             Ended::Failed(reason) => tracing::error!(worker = at, reason, "the HSM worker is down"),
@@ -98,7 +108,14 @@ async fn keep(
 
 impl Service {
     /// One worker, from its start to its end. It is killed when the future is dropped.
-    async fn one_life(&self, at: usize, gate: &Mutex<()>, stop: &mut watch::Receiver<bool>) -> Ended {
+    async fn one_life(
+        &self,
+        at: usize,
+        gate: &Mutex<()>,
+        metrics: &Metrics,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Ended {
+        metrics.starts(at);
         let started = tokio::select! {
             started = self.start(at, gate) => started,
             () = told(stop) => return Ended::Stopped,
@@ -109,7 +126,7 @@ impl Service {
         };
         tracing::info!(worker = at, "the HSM worker is ready");
         let reason = tokio::select! {
-            reason = ward.watch(self.deadline) => reason,
+            reason = ward.watch(self.deadline, |counted| metrics.hears(at, counted)) => reason,
             () = told(stop) => {
                 ward.end().await;
                 return Ended::Stopped;
@@ -165,11 +182,15 @@ impl Ward {
     }
 
     /// Ends when the worker has ended or hangs; tells which.
-    async fn watch(&mut self, deadline: Duration) -> String {
+    async fn watch(&mut self, deadline: Duration, hears: impl Fn(Counted)) -> String {
         let silence = (deadline * 2).max(LEAST_SILENCE);
         loop {
             match tokio::time::timeout(silence, self.report()).await {
-                Ok(Some(Report::Alive { longest_call_ms })) if u128::from(longest_call_ms) > deadline.as_millis() => {
+                Ok(Some(Report::Alive { longest_call_ms, counted })) => {
+                    hears(counted);
+                    if u128::from(longest_call_ms) <= deadline.as_millis() {
+                        continue;
+                    }
                     return format!("a call to the token has lasted {longest_call_ms} ms: killed");
                 }
                 Ok(Some(_)) => {}

@@ -2,6 +2,7 @@
 //! its own.
 
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -106,7 +107,10 @@ fn told(ended: Result<(), PinRefused>) -> Result<ExitCode, Failure> {
 }
 
 fn service(file: &WorkerFile) -> Result<Service, Failure> {
-    std::fs::create_dir_all(&file.state_dir)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&file.state_dir)
         .map_err(|error| format!("cannot make state_dir {}: {error}", file.state_dir.display()))?;
     let passwd = std::fs::read_to_string("/etc/passwd")?;
     let uid = |peer| Peer::uid(peer, &passwd).ok_or_else(|| format!("peers: there is no user {peer:?} in /etc/passwd"));
@@ -119,6 +123,7 @@ fn service(file: &WorkerFile) -> Result<Service, Failure> {
         config: file.to_worker(peers)?,
         workers: file.token.workers,
         deadline: Duration::from_millis(file.deadline_ms()),
+        metrics: file.metrics_file.clone(),
     })
 }
 

@@ -165,6 +165,9 @@ fn token(token: &Token, config: &Config) -> Outcome {
 /// A token whose module we load, in a table of that name.
 pub(super) fn of_module(token: &Token, table: &str) -> Outcome {
     let at = |key: &str| format!("{table} {} {key}", token.name);
+    ensure(!token.shared, at("shared"), || {
+        "is for tokens with a socket: a worker that we start has nobody else".into()
+    })?;
     exactly_one(at("label, serial"), token.label.is_some(), token.serial.is_some(), "it is how the token is found")?;
     exactly_one(
         at("pin_file, pin_env"),

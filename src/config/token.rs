@@ -64,6 +64,9 @@ pub struct Token {
     /// The generations whose masters came here from another token.
     #[serde(default)]
     pub replicas: Vec<u8>,
+    /// Whether other nodes use the worker behind the socket as well, whose requests are no alarm then.
+    #[serde(default)]
+    pub shared: bool,
     /// Variables set for the worker that loads the module, such as `SOFTHSM2_CONF`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,

@@ -23,6 +23,8 @@ pub struct WorkerFile {
     pub peers: Vec<Peer>,
     /// Where it says that the token refused the PIN.
     pub state_dir: PathBuf,
+    /// Where all that the workers count is written, for Prometheus' textfile collector.
+    pub metrics_file: Option<PathBuf>,
     /// The token, as `[[token]]` of a node names it.
     pub token: Token,
     /// The generations that it answers for.

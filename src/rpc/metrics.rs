@@ -1,5 +1,6 @@
 //! Prometheus metrics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -45,6 +46,12 @@ pub struct Readings {
     pub hsm_turned_away: u64,
     /// Questions to the HSM that were put off, by whose part of it was used up.
     pub hsm_put_off: Vec<(&'static str, u64)>,
+    /// Workers that counted other requests than were sent to them.
+    pub hsm_differences: u64,
+    /// Requests that workers refused by their own rules, by reason.
+    pub hsm_refusals: Vec<(&'static str, u64)>,
+    /// What masters were used for: token, purpose, generation, uses.
+    pub master_uses: Vec<(Arc<str>, &'static str, String, u64)>,
     /// Workers by token and state.
     pub hsm_workers: Vec<(String, &'static str, i64)>,
     /// How old the knowledge of denials is, in seconds.
@@ -134,6 +141,19 @@ impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
         let mut family = encoder.encode_descriptor("hsm_put_off", help, None, MetricType::Counter)?;
         for (part_of, count) in readings.hsm_put_off {
             ConstCounter::new(count).encode(family.encode_family(&[("part_of", part_of)])?)?;
+        let help = "Times that an HSM worker had counted other requests than were sent to it";
+        let differences = ConstCounter::new(readings.hsm_differences);
+        differences.encode(encoder.encode_descriptor("hsm_differences", help, None, MetricType::Counter)?)?;
+        let help = "Requests that HSM workers refused by their own rules";
+        let mut family = encoder.encode_descriptor("hsm_refusals", help, None, MetricType::Counter)?;
+        for (reason, count) in readings.hsm_refusals {
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        let help = "Uses of masters by purpose and generation, as the workers count them";
+        let mut family = encoder.encode_descriptor("master_uses", help, None, MetricType::Counter)?;
+        for (token, purpose, generation, count) in readings.master_uses {
+            let labels = [("token", &*token), ("purpose", purpose), ("generation", &generation)];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
         let help = "HSM workers by token and state";
         let mut family = encoder.encode_descriptor("hsm_workers", help, None, MetricType::Gauge)?;

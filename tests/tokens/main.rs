@@ -1,6 +1,7 @@
 //! Several tokens that fail: SoftHSM behind a module that fails on demand (`hsm/shim`), a running `serve`, and an oracle that
 //! compares every answer with software that knows the master.
 
+mod attacker;
 mod ceremony;
 #[path = "../common/mod.rs"]
 mod common;

@@ -64,6 +64,7 @@ async fn check(pool: &Pool, at: usize, holds: GenerationSet, failures: &mut u32)
         Outcome::Passed => {
             *failures = 0;
             pool.passes(at, holds);
+            pool.reckon(at).await;
             return Some(EVERY);
         }
         Outcome::Wrong(generation) => {
@@ -137,6 +138,20 @@ impl Pool {
             Ok(Ok(Answer::Trouble(reason))) | Ok(Err(reason)) => Err(reason),
             Ok(Ok(_)) => Err("it gave an answer of another kind".into()),
             Err(_) => Err(format!("no check within {} ms", member.deadline.as_millis())),
+        }
+    }
+
+    /// Compares what a worker has counted with what we have sent. Trouble with that is trouble of the next check.
+    async fn reckon(&self, at: usize) {
+        let member = &self.members[at];
+        let mark = member.line.ledger().next_mark();
+        let asked = tokio::time::timeout(member.deadline, member.line.ask(Request::Tally(mark)));
+        let Ok(Ok(Answer::Tally(sheet))) = asked.await else { return };
+        let compared = member.line.ledger().compare(&sheet);
+        if let Err(difference) = compared {
+            super::count(&self.counts.differences);
+            let reason = self.of_token(at, &difference.to_string());
+            tracing::error!(reason, worker = at, "ALARM: an HSM worker was used by somebody else");
         }
     }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use zeroize::Zeroize;
 
-use super::Counts;
-use super::line::{Call, Order};
+use super::line::{Books, End, Life, Order};
+use super::{Counts, count};
 use crate::wire::{self, Answer};
 
 /// Requests that go out in one write.
@@ -44,41 +44,30 @@ impl Callers {
     }
 }
 
-/// Passes calls to the worker and answers back until one of the ends is reached. `ordered` is called when an order has come,
-/// before what is on its way is answered. Dropping the future drops the
-/// connection, and every call that waits on it learns so.
-pub(super) async fn run(
-    socket: &mut UnixStream,
-    calls: &mut mpsc::Receiver<Call>,
-    orders: &mut mpsc::Receiver<Order>,
-    ordered: impl Fn(),
-    deadline: Duration,
-    counts: &Counts,
-) -> Ended {
+/// Passes calls to the worker and answers back until one of the ends is reached. When an order has come, nobody new is sent to
+/// the worker while what is on its way is answered. Dropping the future drops the connection, and every call that waits on it learns
+/// so.
+pub(super) async fn run(socket: &mut UnixStream, line: &mut End, deadline: Duration) -> Ended {
+    lock_books(&line.ledger).connected();
+    let counts = line.counts.clone();
     let waiting = Waiting::new(Callers { by_number: HashMap::new(), last_answer: Instant::now() });
     let (input, output) = socket.split();
     tokio::select! {
-        ended = write_calls(output, calls, orders, ordered, &waiting, counts) => ended,
-        ended = read_answers(input, &waiting) => ended,
+        ended = write_calls(output, line, &waiting) => ended,
+        ended = read_answers(input, &waiting, &counts) => ended,
         ended = watch_deadline(deadline, &waiting) => ended,
     }
 }
 
-async fn write_calls(
-    mut output: WriteHalf<'_>,
-    calls: &mut mpsc::Receiver<Call>,
-    orders: &mut mpsc::Receiver<Order>,
-    ordered: impl Fn(),
-    waiting: &Waiting,
-    counts: &Counts,
-) -> Ended {
+async fn write_calls(mut output: WriteHalf<'_>, line: &mut End, waiting: &Waiting) -> Ended {
+    let End { calls, orders, life, ledger, counts } = line;
     let mut number = 0;
     let mut batch = Vec::with_capacity(BATCH);
     let mut frames = Vec::new();
     loop {
         tokio::select! {
             order = orders.recv() => {
-                ordered();
+                life.send_replace(Life::Starting);
                 all_answered(waiting).await;
                 return Ended::Ordered(order);
             }
@@ -92,6 +81,7 @@ async fn write_calls(
             }
             number += 1;
             counts.count(&call.request);
+            lock_books(ledger).sends(&call.request);
             let body = call.request.encode(number);
             frames.extend_from_slice(&wire::length_prefix(&body));
             frames.extend_from_slice(&body);
@@ -110,7 +100,7 @@ async fn all_answered(waiting: &Waiting) {
     }
 }
 
-async fn read_answers(mut input: ReadHalf<'_>, waiting: &Waiting) -> Ended {
+async fn read_answers(mut input: ReadHalf<'_>, waiting: &Waiting, counts: &Counts) -> Ended {
     let mut buffer = vec![0; 64 * 1024];
     let mut filled = 0;
     loop {
@@ -119,7 +109,7 @@ async fn read_answers(mut input: ReadHalf<'_>, waiting: &Waiting) -> Ended {
             Ok(read) => filled += read,
             Err(error) => return Ended::Lost(error.to_string()),
         }
-        match deliver(&mut buffer[..filled], waiting) {
+        match deliver(&mut buffer[..filled], waiting, counts) {
             Ok(used) => {
                 // What was delivered held secrets; what is left moves to the front, and its old place is wiped too.
                 buffer.copy_within(used..filled, 0);
@@ -133,12 +123,15 @@ async fn read_answers(mut input: ReadHalf<'_>, waiting: &Waiting) -> Ended {
 }
 
 /// Hands every whole frame to whoever waits for it; gives how many bytes were used.
-fn deliver(bytes: &mut [u8], waiting: &Waiting) -> Result<usize, wire::Malformed> {
+fn deliver(bytes: &mut [u8], waiting: &Waiting, counts: &Counts) -> Result<usize, wire::Malformed> {
     let mut used = 0;
     while let Some((prefix, rest)) = bytes[used..].split_first_chunk_mut::<{ wire::LENGTH_BYTES }>() {
         let length = wire::body_length(*prefix)?;
         let Some(body) = rest.get_mut(..length) else { break };
         let (number, answer) = Answer::decode(body)?;
+        if let Answer::Refused(reason) = &answer {
+            count(&counts.refusals[reason.index()]);
+        }
         let caller = {
             let mut callers = lock(waiting);
             callers.last_answer = Instant::now();
@@ -169,4 +162,8 @@ async fn watch_deadline(deadline: Duration, waiting: &Waiting) -> Ended {
 fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, Callers> {
     // The map is whole between any two statements, so a panic elsewhere does not spoil it.
     waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn lock_books(books: &Books) -> std::sync::MutexGuard<'_, super::ledger::Ledger> {
+    books.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -53,7 +53,7 @@ impl Lanes {
     pub(super) async fn enter(&self, request: &Request) -> Result<SemaphorePermit<'_>, Full> {
         let lane = match request {
             Request::Issue { .. } => &self.issue,
-            Request::TagKey(_) | Request::Check(_) | Request::SignHead(_) => &self.own,
+            Request::TagKey(_) | Request::Check(_) | Request::SignHead(_) | Request::Tally(_) => &self.own,
             Request::SigningKey { .. } | Request::SigV4aPublicKey { .. } | Request::MatchesV2(_) => &self.verify,
         };
         lane.enter().await

@@ -34,6 +34,8 @@ pub struct Launch {
     pub workers: u16,
     /// Its share of the requests, compared with other tokens'.
     pub weight: u16,
+    /// Whether others may ask the same workers, so that requests that are not ours are no alarm.
+    pub is_shared: bool,
 }
 
 /// Where a worker is.

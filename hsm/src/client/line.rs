@@ -7,6 +7,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::balance::GenerationSet;
+use super::ledger::Ledger;
 use super::{Counts, Launch, supervisor};
 use crate::config::GenerationConfig;
 use crate::wire::{Answer, Request};
@@ -40,14 +41,27 @@ pub(super) enum Life {
     Latched(String),
 }
 
+/// The supervisor's end of a line.
+pub(super) struct End {
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) orders: mpsc::Receiver<Order>,
+    pub(super) life: watch::Sender<Life>,
+    pub(super) ledger: Books,
+    pub(super) counts: Arc<Counts>,
+}
+
 /// Where the workers of one token meet: they log in one after the other, and a PIN that was refused to one is not
 /// tried by another.
 pub(super) type Gate = Arc<Mutex<Option<String>>>;
+
+/// What was sent to a worker, for whoever sends and for whoever compares.
+pub(super) type Books = Arc<std::sync::Mutex<Ledger>>;
 
 /// A handle on one worker.
 pub(super) struct Line {
     calls: mpsc::Sender<Call>,
     orders: mpsc::Sender<Order>,
+    ledger: Books,
     pub(super) life: watch::Receiver<Life>,
 }
 
@@ -57,8 +71,16 @@ impl Line {
         let (calls, call_queue) = mpsc::channel(QUEUE);
         let (orders, order_queue) = mpsc::channel(4);
         let (announce, life) = watch::channel(Life::Starting);
-        let task = tokio::spawn(supervisor::supervise(launch, gate, call_queue, order_queue, announce, counts));
-        (Self { calls, orders, life }, task)
+        let ledger = Books::new(Ledger::new(launch.is_shared).into());
+        let end = End { calls: call_queue, orders: order_queue, life: announce, ledger: ledger.clone(), counts };
+        let task = tokio::spawn(supervisor::supervise(launch, gate, end));
+        (Self { calls, orders, ledger, life }, task)
+    }
+
+    /// What was sent to it.
+    pub(super) fn ledger(&self) -> std::sync::MutexGuard<'_, Ledger> {
+        // It is whole between any two statements.
+        self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Asks the worker. The reason why there is no answer is for the log.

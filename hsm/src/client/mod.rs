@@ -15,6 +15,7 @@ mod connection;
 mod hedging;
 mod lanes;
 mod launch;
+mod ledger;
 mod line;
 mod pool;
 mod replicas;
@@ -39,7 +40,8 @@ use crate::secret::SecretAccessKey;
 use crate::signing_key::{ScopeDate, SigningKey};
 use crate::sigv2::{Matched, Question};
 use crate::sigv4a_key::PublicKey as PointKey;
-use crate::wire::{Answer, Request};
+use crate::tally::Tally;
+use crate::wire::{Answer, Reason, Request};
 use crate::worker::{Now, PublicKey, Signature};
 use balance::Balance;
 use lanes::Lanes;
@@ -107,6 +109,10 @@ pub struct Counts {
     pub hedges: AtomicU64,
     /// Requests that were turned away because too many waited.
     pub full: AtomicU64,
+    /// Answers in which a worker refused what we asked, by [`Reason::index`].
+    pub refusals: [AtomicU64; Reason::ALL.len()],
+    /// Workers that have counted other requests than we have sent.
+    pub differences: AtomicU64,
 }
 
 /// What holds for the workers of all tokens together.
@@ -213,6 +219,22 @@ impl Hsm {
     /// On how many tokens the recorded check value of a generation was computed.
     pub fn replicas(&self, generation: Generation) -> usize {
         self.0.replicas.of(generation)
+    }
+
+    /// What the masters were used for, by token, as of each worker's last check: (token, purpose, generation, uses).
+    pub fn uses(&self) -> Vec<(Arc<str>, &'static str, String, u64)> {
+        let of_token = |at: usize| {
+            let members = self.0.members.iter().filter(move |member| member.token == at);
+            members.fold(Tally::default(), |sum, member| sum.plus(&member.line.ledger().uses()))
+        };
+        let name = |at: usize| self.0.tokens[at].clone();
+        let rows = (0..self.0.tokens.len()).map(|at| (at, of_token(at)));
+        rows.flat_map(|(at, uses)| {
+            uses.purposes()
+                .map(|(purpose, generation, count)| (name(at), purpose, generation, count))
+                .collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     /// Requests sent so far, by kind.
@@ -411,6 +433,7 @@ impl Counts {
             Request::Check(_) => &self.check,
             Request::Issue { .. } => &self.issue,
             Request::SignHead(_) => &self.sign_head,
+            Request::Tally(_) => return,
         });
     }
 }

@@ -215,6 +215,6 @@ fn generation_of(request: &Request) -> Option<Generation> {
         Request::TagKey(generation) | Request::Check(generation) | Request::Issue { generation, .. } => {
             Some(*generation)
         }
-        Request::SignHead(_) => None,
+        Request::SignHead(_) | Request::Tally(_) => None,
     }
 }

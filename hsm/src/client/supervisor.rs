@@ -1,15 +1,14 @@
 //! Watches over the worker of one token: starts it, replaces it, and gives up only when the PIN was refused.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::Counts;
 use super::connection::{self, Ended};
 use super::launch::{Launch, NotStarted, Running};
-use super::line::{Call, Gate, Life, Order};
+use super::line::{Call, End, Gate, Life, Order};
 
 /// The first wait before a new start; it doubles up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(20);
@@ -28,28 +27,21 @@ enum Next {
 }
 
 /// Keeps a worker running until told to stop.
-pub(super) async fn supervise(
-    mut launch: Launch,
-    gate: Gate,
-    mut calls: mpsc::Receiver<Call>,
-    mut orders: mpsc::Receiver<Order>,
-    life: watch::Sender<Life>,
-    counts: Arc<Counts>,
-) {
+pub(super) async fn supervise(mut launch: Launch, gate: Gate, mut line: End) {
     let mut wait = SHORTEST;
     loop {
         let born = Instant::now();
-        let next = match start(&launch, &gate, &counts).await {
+        let next = match start(&launch, &gate, &line.counts).await {
             Ok(running) => {
-                life.send_replace(Life::Ready(running.holds));
+                line.life.send_replace(Life::Ready(running.holds));
                 tracing::info!(token = launch.token, "the HSM worker is ready");
-                live(running, &mut launch, &mut calls, &mut orders, &life, &counts).await
+                live(running, &mut launch, &mut line).await
             }
             Err(NotStarted::Failed(reason)) => Next::Restart(reason),
             Err(NotStarted::PinRefused(reason)) => {
                 tracing::error!(token = launch.token, reason, "the HSM worker is latched");
-                life.send_replace(Life::Latched(reason));
-                return refuse_all(calls, orders).await;
+                line.life.send_replace(Life::Latched(reason));
+                return refuse_all(line.calls, line.orders).await;
             }
         };
         match next {
@@ -57,9 +49,9 @@ pub(super) async fn supervise(
             Next::Replace => wait = SHORTEST,
             Next::Restart(reason) => {
                 tracing::error!(token = launch.token, reason, "the HSM worker is down");
-                life.send_replace(Life::Down(reason));
+                line.life.send_replace(Life::Down(reason));
                 wait = if born.elapsed() > STEADY { SHORTEST } else { (wait * 2).min(LONGEST) };
-                if pause(wait, &mut launch, &mut orders).await {
+                if pause(wait, &mut launch, &mut line.orders).await {
                     return;
                 }
             }
@@ -82,17 +74,8 @@ async fn start(launch: &Launch, gate: &Gate, counts: &Counts) -> Result<Running,
 }
 
 /// One worker's life, from ready to its end.
-async fn live(
-    mut running: Running,
-    launch: &mut Launch,
-    calls: &mut mpsc::Receiver<Call>,
-    orders: &mut mpsc::Receiver<Order>,
-    life: &watch::Sender<Life>,
-    counts: &Counts,
-) -> Next {
-    // Nobody new is sent to a worker that is about to end.
-    let ordered = || drop(life.send_replace(Life::Starting));
-    let ended = connection::run(&mut running.socket, calls, orders, ordered, launch.deadline, counts).await;
+async fn live(mut running: Running, launch: &mut Launch, line: &mut End) -> Next {
+    let ended = connection::run(&mut running.socket, line, launch.deadline).await;
     match ended {
         Ended::Ordered(Some(Order::Restart)) => {
             give_up(running).await;

@@ -17,6 +17,8 @@ pub use initialise::initialise;
 pub use latch::LATCH_PREFIX;
 pub use session::TokenSession;
 
+use std::sync::Arc;
+
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
@@ -27,6 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::access_key_id::Generation;
 use crate::config::{GenerationConfig, KeyClass, PinSource, TokenConfig};
+use crate::tally::Uses;
 
 /// What is wrong with the token, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -227,6 +230,7 @@ pub struct Token {
     config: TokenConfig,
     module: Pkcs11,
     slot: Slot,
+    uses: Arc<Uses>,
     /// Never used for an operation: while it is open, the login stays.
     _login: std::sync::Mutex<Session>,
 }
@@ -240,12 +244,17 @@ impl Token {
         let login = module.open_ro_session(slot).map_err(|error| call(&config.name, error))?;
         log_in(config, &login)?;
         let (name, config) = (config.name.clone(), config.clone());
-        Ok(Self { name, config, module, slot, _login: std::sync::Mutex::new(login) })
+        Ok(Self { name, config, module, slot, uses: Arc::default(), _login: std::sync::Mutex::new(login) })
     }
 
     /// What the configuration calls it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What its masters were used for by this process.
+    pub fn uses(&self) -> &Arc<Uses> {
+        &self.uses
     }
 
     /// Finds the master of a generation by its CKA_ID and checks every attribute of the class that it has on this token.

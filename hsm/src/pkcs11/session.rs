@@ -56,6 +56,7 @@ impl TokenSession {
                 }
                 found => found?,
             };
+            self.token.uses().count(generation, &subkey_message(Purpose::CheckValue));
             let check_value = sign(self.token.name(), &session, key, &subkey_message(Purpose::CheckValue))?;
             let found = hex(check_value.expose());
             if found != config.check_value {
@@ -92,7 +93,7 @@ impl TokenSession {
     }
 
     fn try_hmac(&mut self, generation: Generation, message: &[u8]) -> Result<Secret32, TokenError> {
-        let name = self.token.name().to_owned();
+        let (name, uses) = (self.token.name().to_owned(), self.token.uses().clone());
         let open = match &self.open {
             Some(open) => open,
             None => self.reopen()?,
@@ -103,6 +104,8 @@ impl TokenSession {
             id: hex(&super::cka_id(generation)),
             generation,
         })?;
+        // Counted before: a call that fails may have had its effect.
+        uses.count(generation, message);
         let answer = sign(&name, &open.session, key, message);
         if answer.is_err() {
             // The operation may still be active on it.

@@ -3,11 +3,12 @@
 use zeroize::Zeroizing;
 
 use super::fields::Fields;
-use super::{MAX_BODY, Malformed};
+use super::{MAX_BODY, Malformed, sheet};
 use crate::access_key_id::{AccessKeyId, ID_LEN};
 use crate::feed_head::{PUBLIC_KEY_LEN, SIGNATURE_LEN};
 use crate::secret::{Secret32, SecretAccessKey};
 use crate::sigv4a_key::{POINT_LEN, PublicKey};
+use crate::tally::Sheet;
 
 /// What the worker answers.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Answer {
     PublicKey(PublicKey),
     /// To [`super::Request::MatchesV2`]: whether the signature is the one of the string to sign.
     Matches(bool),
+    /// To [`super::Request::Tally`].
+    Tally(Box<Sheet>),
     /// The worker's own rules say no.
     Refused(Reason),
     /// The token could not answer; the text is for the log.
@@ -77,6 +80,35 @@ pub enum Reason {
     /// The token has no control key.
     #[error("the token has no control key")]
     NoControlKey,
+}
+
+impl Reason {
+    /// A number for it, below [`Reason::ALL`]'s.
+    pub fn index(self) -> usize {
+        Self::ALL.iter().position(|listed| *listed == self).expect("every reason is listed")
+    }
+
+    /// A word for it, in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Prefix => "prefix",
+            Self::Tag => "tag",
+            Self::Share => "share",
+            Self::Generation => "generation",
+            Self::NotIssuing => "not_issuing",
+            Self::NotIssuer => "not_issuer",
+            Self::Service => "service",
+            Self::Region => "region",
+            Self::Date => "date",
+            Self::Rate => "rate",
+            Self::Fork => "fork",
+            Self::Version => "version",
+            Self::NoControlKey => "no_control_key",
+        }
+    }
+
+    /// All of them, in the order of their codes on the wire.
+    pub const ALL: [Self; 13] = REASONS;
 }
 
 const REASONS: [Reason; 13] = [
@@ -130,9 +162,12 @@ impl Answer {
                 body.extend_from_slice(&y);
             }
             Self::Matches(matches) => body.extend_from_slice(&[8, u8::from(*matches)]),
+            Self::Tally(counts) => {
+                body.push(9);
+                sheet::encode(counts, &mut body);
+            }
             Self::Refused(reason) => {
-                let code = REASONS.iter().position(|listed| listed == reason).expect("every reason is listed");
-                body.extend_from_slice(&[4, code as u8]);
+                body.extend_from_slice(&[4, reason.index() as u8]);
             }
             Self::Trouble(_) => {
                 body.push(5);
@@ -172,6 +207,7 @@ impl Answer {
                 Self::PublicKey(PublicKey::from_coordinates(&half(x), &half(y)).ok_or(Malformed("point"))?)
             }
             8 if rest.len() == 1 => Self::Matches(Fields(rest).flag()?),
+            9 => Self::Tally(Box::new(sheet::decode(rest)?)),
             _ => return Err(Malformed("kind of answer")),
         };
         Ok((number, answer))

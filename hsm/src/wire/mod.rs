@@ -15,6 +15,7 @@
 mod answer;
 mod fields;
 mod request;
+mod sheet;
 
 pub use answer::{Answer, Reason};
 pub use request::Request;
@@ -22,9 +23,9 @@ pub use request::Request;
 use crate::access_key_id::Generation;
 
 /// The version of the frames in this file.
-pub const VERSION: u8 = 2;
-/// The largest body of a hello or an answer, in bytes.
-pub const MAX_BODY: usize = 4096;
+pub const VERSION: u8 = 3;
+/// The largest body of a hello or an answer, in bytes: a worker's counts are long where it has many generations.
+pub const MAX_BODY: usize = 32 * 1024;
 /// The largest body of a request, in bytes: a string to sign of Signature V2 may be long.
 pub const MAX_REQUEST: usize = 64 * 1024;
 /// Bytes of length in front of a body.

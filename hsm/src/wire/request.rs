@@ -54,6 +54,8 @@ pub enum Request {
     },
     /// Whether a Signature V2 is right.
     MatchesV2(Question),
+    /// What the worker has counted so far. The mark comes back with it.
+    Tally(u64),
 }
 
 impl Request {
@@ -89,6 +91,10 @@ impl Request {
                 body.extend_from_slice(date);
                 push_name(&mut body, service);
                 body.extend_from_slice(regions.to_string().as_bytes());
+            }
+            Self::Tally(mark) => {
+                body.push(8);
+                body.extend_from_slice(&mark.to_be_bytes());
             }
             Self::MatchesV2(question) => {
                 body.push(7);
@@ -133,6 +139,7 @@ impl Request {
                 return Ok((number, Self::SigV4aPublicKey { id, date, service, regions }));
             }
             7 => return read_question(fields).map(|question| (number, Self::MatchesV2(question))),
+            8 => Self::Tally(u64::from_be_bytes(fields.array()?)),
             _ => return Err(Malformed("kind of request")),
         };
         fields.end()?;

@@ -3,19 +3,23 @@
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::report::Counted;
 use super::rules::{Now, Rules};
 use super::{Failure, Keeper, Started, frames, harden};
 use crate::pkcs11::{Reaction, Token, TokenError, TokenSession};
-use crate::wire::{self, Answer, Hello, Request};
+use crate::tally::{Sheet, Tally, Uses};
+use crate::wire::{Answer, Hello, Reason, Request};
 
 /// Requests that may wait for a session thread; past it the reader waits, and the authority's deadline decides.
 const QUEUE: usize = 1024;
 /// How long a session is used without a proof that it computes the recorded check values.
 const PROVE: Duration = Duration::from_secs(10);
+/// What most requests need for their body.
+const ROOM: usize = 4096;
 /// How long it may drain and finalize before it is gone all the same.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -26,6 +30,12 @@ pub(super) struct Desk {
     /// `None` once nothing more is taken.
     jobs: RwLock<Option<SyncSender<Job>>>,
     busy: Arc<Busy>,
+    uses: Arc<Uses>,
+    instance: [u8; 8],
+    /// Of all connections.
+    requests: Mutex<Tally>,
+    /// By [`Reason::index`].
+    refusals: [AtomicU64; Reason::ALL.len()],
 }
 
 /// The threads that ask the token.
@@ -64,7 +74,11 @@ impl Desk {
         let start = |(at, keeper)| session_thread(at, keeper, queue.clone(), busy.clone());
         let threads = keepers.into_iter().enumerate().map(start).collect::<Result<_, _>>()?;
         let jobs = RwLock::new(Some(jobs));
-        let desk = Self { rules, hello: Hello::Ready(held).encode(), jobs, busy };
+        let mut instance = [0; 8];
+        getrandom::fill(&mut instance).map_err(|error| error.to_string())?;
+        let (requests, refusals) = (Mutex::default(), std::array::from_fn(|_| AtomicU64::new(0)));
+        let hello = Hello::Ready(held).encode();
+        let desk = Self { rules, hello, jobs, busy, uses: token.uses().clone(), instance, requests, refusals };
         Ok((Arc::new(desk), Sessions { token, threads }))
     }
 
@@ -81,15 +95,46 @@ impl Desk {
     /// What the rules refuse is answered here and costs the token nothing.
     fn read_requests(&self, socket: UnixStream, connection: &Arc<Connection>) -> Result<(), std::io::Error> {
         let mut input = std::io::BufReader::with_capacity(64 * 1024, socket);
-        let mut body = Vec::with_capacity(wire::MAX_BODY);
+        let mut body = Vec::with_capacity(ROOM);
+        let mut own = Tally::default();
         while frames::read(&mut input, &mut body)? {
             let (number, request) = Request::decode(&body).map_err(frames::invalid)?;
+            if let Request::Tally(mark) = request {
+                connection.reply(number, &Answer::Tally(Box::new(self.sheet(mark, &own))))?;
+                continue;
+            }
+            own.count_request(&request);
+            self.all_requests().count_request(&request);
             match self.rules.allow(&request, Now::from_clock()) {
                 Ok(()) => self.queue(Job { number, request, from: connection.clone() })?,
-                Err(reason) => connection.reply(number, &Answer::Refused(reason))?,
+                Err(reason) => {
+                    self.refusals[reason.index()].fetch_add(1, Ordering::Relaxed);
+                    connection.reply(number, &Answer::Refused(reason))?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn all_requests(&self) -> MutexGuard<'_, Tally> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sheet(&self, mark: u64, own: &Tally) -> Sheet {
+        let all = self.all_requests().clone();
+        Sheet { mark, instance: self.instance, own: own.clone(), all, uses: self.uses.so_far() }
+    }
+
+    /// What it has counted, for its watchdog.
+    pub fn counted(&self) -> Counted {
+        let refusals = Reason::ALL.into_iter().zip(&self.refusals);
+        let refusals = refusals.map(|(reason, count)| (reason.word().to_owned(), count.load(Ordering::Relaxed)));
+        Counted {
+            requests: self.all_requests().clone(),
+            uses: self.uses.so_far(),
+            refusals: refusals.filter(|(_, count)| *count > 0).collect(),
+            ..Counted::default()
+        }
     }
 
     fn queue(&self, job: Job) -> Result<(), std::io::Error> {

@@ -49,6 +49,7 @@ impl<M: MasterKeys> Keeper<M> {
                 Err(TokenError::NoControlKey { .. }) => Ok(Answer::Refused(Reason::NoControlKey)),
                 Err(error) => Err(error),
             },
+            Request::Tally(_) => Ok(Answer::Trouble("counts are no matter of the token".into())),
             Request::Issue { generation, account, needs_row, nonce } => {
                 self.issue(*generation, *account, *needs_row, nonce)
             }

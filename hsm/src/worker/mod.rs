@@ -16,7 +16,7 @@ mod service;
 
 pub use admin::{AdminAnswer, AdminRequest, run_admin};
 pub use keeper::Keeper;
-pub(crate) use report::Report;
+pub(crate) use report::{Counted, Report};
 pub use rules::{Now, Rules};
 
 use std::os::fd::AsFd;

@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 
 use super::desk::Desk;
-use super::report::Report;
+use super::report::{Counted, Report};
 use super::{Failure, start};
 use crate::config::{Listen, WorkerConfig};
 
@@ -25,6 +25,14 @@ const CONNECTIONS: usize = 64;
 /// How often the log tells of peers that are turned away.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// Who came.
+#[derive(Default)]
+struct Door {
+    open: AtomicUsize,
+    connections: AtomicU64,
+    turned_away: AtomicU64,
+}
+
 /// Answers until the watchdog closes its end, or is gone.
 pub(super) fn run(watchdog: UnixStream, listen: &Listen, config: &WorkerConfig) -> Result<(), Failure> {
     let started = match start(config) {
@@ -35,14 +43,15 @@ pub(super) fn run(watchdog: UnixStream, listen: &Listen, config: &WorkerConfig) 
         }
     };
     let (desk, sessions) = Desk::open(started)?;
-    open_door(listen.clone(), desk.clone())?;
+    let door = Arc::new(Door::default());
+    open_door(listen.clone(), desk.clone(), door.clone())?;
     Report::Ready.send(&watchdog)?;
-    let told = beat(watchdog, &desk);
+    let told = beat(watchdog, &desk, &door);
     sessions.end(&desk)?;
     Ok(told?)
 }
 
-fn beat(mut watchdog: UnixStream, desk: &Desk) -> Result<(), std::io::Error> {
+fn beat(mut watchdog: UnixStream, desk: &Desk, door: &Door) -> Result<(), std::io::Error> {
     watchdog.set_read_timeout(Some(BEAT))?;
     loop {
         match watchdog.read(&mut [0]) {
@@ -52,15 +61,23 @@ fn beat(mut watchdog: UnixStream, desk: &Desk) -> Result<(), std::io::Error> {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
-        Report::Alive { longest_call_ms: desk.longest_call().as_millis() as u64 }.send(&watchdog)?;
+        let longest_call_ms = desk.longest_call().as_millis() as u64;
+        let counted = Counted {
+            connections: door.connections.load(Ordering::Relaxed),
+            turned_away: door.turned_away.load(Ordering::Relaxed),
+            ..desk.counted()
+        };
+        Report::Alive { longest_call_ms, counted }.send(&watchdog)?;
     }
 }
 
 /// Listens, and attends to whoever may connect, in threads of their own that end with the process.
-fn open_door(listen: Listen, desk: Arc<Desk>) -> Result<(), Failure> {
+fn open_door(listen: Listen, desk: Arc<Desk>, door: Arc<Door>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let listener = runtime.block_on(async { bind(&listen.socket) })?;
-    std::thread::Builder::new().name("door".into()).spawn(move || runtime.block_on(admit(listener, listen, desk)))?;
+    std::thread::Builder::new()
+        .name("door".into())
+        .spawn(move || runtime.block_on(admit(listener, listen, desk, door)))?;
     Ok(())
 }
 
@@ -79,8 +96,7 @@ fn bind(path: &Path) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>) {
-    let open = Arc::new(AtomicUsize::new(0));
+async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>, door: Arc<Door>) {
     let mut told: Option<Instant> = None;
     loop {
         let Ok((socket, _)) = listener.accept().await else {
@@ -91,13 +107,15 @@ async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>) {
         let Ok(peer) = socket.peer_cred() else { continue };
         let turned_away = if !listen.peers.contains(&peer.uid()) {
             "it runs as a user that the configuration does not name"
-        } else if open.load(Ordering::Relaxed) >= CONNECTIONS {
+        } else if door.open.load(Ordering::Relaxed) >= CONNECTIONS {
             "there are too many connections"
         } else {
             tracing::info!(uid = peer.uid(), pid = peer.pid(), "connected");
-            let _ = socket.into_std().and_then(|socket| attend(socket, open.clone(), desk.clone()));
+            door.connections.fetch_add(1, Ordering::Relaxed);
+            let _ = socket.into_std().and_then(|socket| attend(socket, door.clone(), desk.clone()));
             continue;
         };
+        door.turned_away.fetch_add(1, Ordering::Relaxed);
         if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
             tracing::error!(uid = peer.uid(), pid = peer.pid(), "ALARM: a peer was turned away: {turned_away}");
             told = Some(Instant::now());
@@ -105,19 +123,19 @@ async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>) {
     }
 }
 
-fn attend(socket: UnixStream, open: Arc<AtomicUsize>, desk: Arc<Desk>) -> Result<(), std::io::Error> {
+fn attend(socket: UnixStream, door: Arc<Door>, desk: Arc<Desk>) -> Result<(), std::io::Error> {
     socket.set_nonblocking(false)?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    open.fetch_add(1, Ordering::Relaxed);
-    let count = open.clone();
+    door.open.fetch_add(1, Ordering::Relaxed);
+    let count = door.clone();
     let thread = std::thread::Builder::new().name("connection".into()).spawn(move || {
         match desk.attend(socket) {
             Ok(()) => tracing::info!("a connection was closed"),
             Err(error) => tracing::warn!(%error, "a connection ended badly"),
         }
-        open.fetch_sub(1, Ordering::Relaxed);
+        door.open.fetch_sub(1, Ordering::Relaxed);
     });
     thread.map(drop).inspect_err(|_| {
-        count.fetch_sub(1, Ordering::Relaxed);
+        count.open.fetch_sub(1, Ordering::Relaxed);
     })
 }
