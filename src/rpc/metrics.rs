@@ -141,6 +141,7 @@ impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
         let mut family = encoder.encode_descriptor("hsm_put_off", help, None, MetricType::Counter)?;
         for (part_of, count) in readings.hsm_put_off {
             ConstCounter::new(count).encode(family.encode_family(&[("part_of", part_of)])?)?;
+        }
         let help = "Times that an HSM worker had counted other requests than were sent to it";
         let differences = ConstCounter::new(readings.hsm_differences);
         differences.encode(encoder.encode_descriptor("hsm_differences", help, None, MetricType::Counter)?)?;
