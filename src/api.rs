@@ -13,7 +13,9 @@ use crate::audit::{Audit, Event, UserIdentity};
 use crate::authority::{Accepted, Authority, Content, Holder, NotAccepted};
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
-use crate::iam::{Answer, ApiError, Caller, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer};
+use crate::iam::{
+    Answer, ApiError, Caller, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer, timestamp,
+};
 use crate::registry::KeyRow;
 use crate::rpc::Metrics;
 use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedRequest};
@@ -27,6 +29,8 @@ const PARAMETERS: [(HeaderName, &str); 4] = [
     (HeaderName::from_static("x-rederive-services"), "Services"),
     (HeaderName::from_static("x-rederive-regions"), "Regions"),
 ];
+/// When the key that signed will be over, if that is soon.
+const KEY_ENDS_AT: HeaderName = HeaderName::from_static("x-rederive-key-expires");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The handler of the door for users.
@@ -145,7 +149,10 @@ async fn carry_out(
     if parameters.get("Action") == Some("GetAccessKeyLastUsed") {
         authority.write_uses().await;
     }
-    answer(registry, &*authority, &audit, service, &caller, &parameters, now).await
+    let answer = answer(registry, &*authority, &audit, service, &caller, &parameters, now).await;
+    // Read anew: the account's maximum age may have changed. A warning that is not to be had holds up no answer.
+    let row = registry.key(&caller.access_key_id).await.ok().flatten();
+    Answer { key_ends_at: row.and_then(|row| row.ends_soon(now)), ..answer }
 }
 
 impl Whole {
@@ -243,6 +250,9 @@ fn response(answer: Answer, context: &Context) -> Response {
     let mut response = Response::new(full(answer.body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    if let Some(end) = answer.key_ends_at.and_then(|end| HeaderValue::try_from(timestamp(end)).ok()) {
+        headers.insert(KEY_ENDS_AT, end);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
     headers.insert(REQUEST_ID, context.request_id.to_header());
     if status == StatusCode::SERVICE_UNAVAILABLE {

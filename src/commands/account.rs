@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use rederive::audit::Event;
 use rederive::authority::RootKey;
-use rederive::registry::{KeyStatus, Owner, Registry};
+use rederive::registry::{KeyAge, KeyStatus, Owner, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
 use serde_json::json;
@@ -48,6 +48,23 @@ enum AccountCommand {
         #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..=1000))]
         keys_per_user: Option<u32>,
     },
+    /// Set how old the keys of an account may become, root keys included; older ones are switched off for good
+    SetKeyAge {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The account's number, twelve digits
+        #[arg(long, value_name = "NUMBER")]
+        number: String,
+        /// 1 to 3650 [default: as old as one likes]
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        max_days: Option<u32>,
+        /// How long before the end of a key its users are warned
+        #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u32).range(0..=3650))]
+        warn_days: u32,
+        /// How many active keys may end by it at once; it is refused while there are others
+        #[arg(long, value_name = "KEYS", default_value_t = 0)]
+        ends: i64,
+    },
     /// List accounts
     List {
         #[command(flatten)]
@@ -67,6 +84,11 @@ impl Account {
             }
             AccountCommand::SetQuota { config, number, keys_per_user } => {
                 set_quota(&config.load()?, parse(&number)?, keys_per_user)
+            }
+            AccountCommand::SetKeyAge { config, number, max_days, warn_days, ends } => {
+                let days = |days| i64::from(days) * 86_400;
+                let age = KeyAge { max: max_days.map(days), warning: days(warn_days) };
+                set_key_age(&config.load()?, parse(&number)?, age, ends)
             }
             AccountCommand::List { config } => list(&config.load()?),
         }
@@ -161,11 +183,28 @@ fn set_quota(site: &Site, account: Number, keys_per_user: Option<u32>) -> Result
     })
 }
 
+fn set_key_age(site: &Site, account: Number, age: KeyAge, ends: i64) -> Result<(), Failure> {
+    block_on(async {
+        can_be_recorded(site)?;
+        let (registry, _) = site.open_registry().await?;
+        registry.set_key_age(account, age, ends, now()).await?;
+        let event = Event::command("SetAccountKeyAge", now()).about(account, None);
+        record(site, event.with_parameters(json!({ "maxAge": age.max, "warning": age.warning, "ends": ends }))).await?;
+        Ok(output::line(&format!("account {account}:{}", key_age(&age).unwrap_or("  keys may be of any age".into())))?)
+    })
+}
+
+fn key_age(age: &KeyAge) -> Option<String> {
+    let days = |seconds: i64| seconds / 86_400;
+    age.max.map(|max| format!("  keys end after {} days, warning {} days before", days(max), days(age.warning)))
+}
+
 fn list(site: &Site) -> Result<(), Failure> {
     block_on(async {
         for row in Registry::open_to_read(&site.registry()?).await?.accounts().await? {
             let quota = row.keys_per_user.map_or(String::new(), |keys| format!("  keys per user {keys}"));
-            output::line(&format!("{}{quota}", row.number))?;
+            let age = key_age(&row.key_age).unwrap_or_default();
+            output::line(&format!("{}{quota}{age}", row.number))?;
         }
         Ok(())
     })

@@ -5,15 +5,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use rederive::audit::Event;
 use rederive::authority::Issued;
+use rederive::iam::{MAX_TAGS, is_tag_value, timestamp};
 use rederive::key_terms::{KeyScope, KeyTerms, ServiceSet};
-use rederive::registry::{KeyRow, KeyStatus, Owner, Registry};
+use rederive::registry::{KeyRow, KeyStatus, Owner, Registry, Tag};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields};
 use rederive_hsm::derivation::share;
 use rederive_hsm::region_set::RegionSet;
 use serde_json::json;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::config_file::ConfigFile;
 use super::handout::{self, Form};
@@ -67,6 +66,9 @@ struct Create {
     /// The regions that it is good for, as 'eu-*,us-1' [default: all]
     #[arg(long, value_name = "PATTERNS", value_parser = regions)]
     regions: Option<RegionSet>,
+    /// A description; it becomes a tag of the user, named by the key's id, as AWS's console has it
+    #[arg(long, value_name = "TEXT", value_parser = description)]
+    description: Option<String>,
     /// In which form it is printed
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
@@ -106,6 +108,11 @@ fn regions(text: &str) -> Result<RegionSet, &'static str> {
     RegionSet::parse(text.as_bytes()).ok_or("regions or patterns with commas between them, such as eu-*,us-1")
 }
 
+fn description(text: &str) -> Result<String, &'static str> {
+    let is_one = !text.is_empty() && is_tag_value(text);
+    is_one.then(|| text.to_owned()).ok_or("at most 256 letters, digits, blanks and any of _.:/=+-@")
+}
+
 fn create(site: &Site, wanted: Create) -> Result<(), Failure> {
     let account = parse(&wanted.account)?;
     let scope = KeyScope { services: wanted.services, regions: wanted.regions };
@@ -126,9 +133,36 @@ fn create(site: &Site, wanted: Create) -> Result<(), Failure> {
             registry.set_key_status(&key.id, &owner, KeyStatus::Deleted, now()).await?;
             return Err(format!("the new key was deleted again, for it could not be recorded: {failure}").into());
         }
+        if let Some(text) = &wanted.description {
+            // The key is there, and is shown in any case.
+            if let Err(failure) = describe_key(registry, account, &wanted.user, &key.id, text).await {
+                eprintln!("rederive: the key has no description: {failure}");
+            }
+        }
         output::text(&handout::write(wanted.format, &row.name, &key.id, &secret))?;
         issuer.stop().await
     })
+}
+
+/// As AWS's console does it: a tag of the user, named by the key.
+async fn describe_key(
+    registry: &Registry,
+    account: Account,
+    user: &str,
+    id: &AccessKeyId,
+    text: &str,
+) -> Result<(), Failure> {
+    loop {
+        let row = registry.user_by_name(account, user).await?;
+        let mut tags = row.tags.clone();
+        tags.push(Tag { key: id.to_string(), value: text.to_owned() });
+        if tags.len() > MAX_TAGS {
+            return Err(format!("{user} has {MAX_TAGS} tags already").into());
+        }
+        if registry.replace_tags(&row, &tags).await? {
+            return Ok(());
+        }
+    }
 }
 
 fn list(site: &Site, account: Account, user: Option<&str>) -> Result<(), Failure> {
@@ -136,27 +170,30 @@ fn list(site: &Site, account: Account, user: Option<&str>) -> Result<(), Failure
         let registry = Registry::open_to_read(&site.registry()?).await?;
         for row in registry.keys_of_account(account).await? {
             let name = row.user.as_ref().map(|user| user.name.as_str());
-            if user.is_none() || name == user {
-                output::line(&listed(&row, name.unwrap_or("(root)")))?;
+            if user.is_some() && name != user {
+                continue;
             }
+            let described = match name {
+                Some(name) => registry.user_by_name(account, name).await?.tags,
+                None => Vec::new(),
+            };
+            let described = described.into_iter().find(|tag| tag.key == row.id.as_str());
+            let described = described.map_or(String::new(), |tag| format!("  {:?}", tag.value));
+            output::line(&(listed(&row, name.unwrap_or("(root)")) + &described))?;
         }
         Ok(())
     })
 }
 
 fn listed(row: &KeyRow, user: &str) -> String {
-    let mut line = format!("{}  {user}  {:8}  created {}", row.id, row.status_word(now()), date(row.created_at));
-    let used = row.last_used.as_ref().map_or("never".into(), |used| date(used.at));
-    let KeyTerms { expires_at, scope } = &row.terms;
+    let mut line = format!("{}  {user}  {:8}  created {}", row.id, row.status_word(now()), timestamp(row.created_at));
+    let used = row.last_used.as_ref().map_or("never".into(), |used| timestamp(used.at));
+    let scope = &row.terms.scope;
     line += &format!("  last used {used}");
-    line += &expires_at.map_or(String::new(), |at| format!("  expires {}", date(at)));
+    let soon = if row.ends_soon(now()).is_some() { " (soon)" } else { "" };
+    line += &row.ends_at().map_or(String::new(), |at| format!("  expires {}{soon}", timestamp(at)));
     line += &scope.services.as_ref().map_or(String::new(), |services| format!("  services {services}"));
     line + &scope.regions.as_ref().map_or(String::new(), |regions| format!("  regions {regions}"))
-}
-
-fn date(at: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(at).ok().and_then(|time| time.format(&Rfc3339).ok());
-    time.unwrap_or_else(|| at.to_string())
 }
 
 fn describe(id: &AccessKeyId) -> String {

@@ -26,12 +26,14 @@ pub struct Answer {
     pub body: Bytes,
     /// Whether the XML holds a secret. Then it is wiped when it is dropped, and so should be every copy of it.
     pub holds_secret: bool,
+    /// When the key that signed ends, if that is soon.
+    pub key_ends_at: Option<i64>,
 }
 
 /// Without the XML, which may hold a secret.
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, body: _, holds_secret } = self;
+        let Self { status, body: _, holds_secret, .. } = self;
         f.debug_struct("Answer").field("status", status).field("holds_secret", holds_secret).finish_non_exhaustive()
     }
 }
@@ -53,7 +55,8 @@ pub async fn answer<O: KeyOffice>(
             let registry = &registry.on_behalf_of(caller.access_key_id);
             let call = Call { registry, office, caller, parameters, action, now, effect: OnceLock::new() };
             let done = do_and_record(&call, audit).await;
-            done.map(|body| Answer { status: 200, body, holds_secret: action.gives_secret() })
+            let holds_secret = action.gives_secret();
+            done.map(|body| Answer { status: 200, body, holds_secret, key_ends_at: None })
         }
         Err(error) => {
             audit.note(record::event(service, None, caller, parameters, Err(&error), now));
@@ -115,7 +118,12 @@ impl ApiError {
         if let Some(inside) = &self.inside {
             tracing::error!(request_id, service = service.name(), code = self.code, "{inside}");
         }
-        Answer { status: self.status, body: self.body(service, request_id).into(), holds_secret: false }
+        Answer {
+            status: self.status,
+            body: self.body(service, request_id).into(),
+            holds_secret: false,
+            key_ends_at: None,
+        }
     }
 }
 

@@ -21,6 +21,11 @@ impl Shape {
     pub const fn new(min: usize, max: usize, pattern: &'static str, matches: fn(&str) -> bool) -> Self {
         Self { min, max, pattern, matches }
     }
+
+    /// Whether a text is of it.
+    pub fn allows(&self, text: &str) -> bool {
+        (self.min..=self.max).contains(&text.chars().count()) && (self.matches)(text)
+    }
 }
 
 const NAME: &str = r"[\w+=,.@-]+";
@@ -52,7 +57,8 @@ pub(super) const POLICY_DOCUMENT: Shape =
 pub(super) const VERSION_ID: Shape =
     Shape { min: 1, max: 32, pattern: r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", matches: is_version };
 const TAG_KEY: Shape = Shape { min: 1, max: 128, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", matches: is_tag };
-const TAG_VALUE: Shape = Shape { min: 0, max: 256, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", matches: is_tag };
+pub(super) const TAG_VALUE: Shape =
+    Shape { min: 0, max: 256, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", matches: is_tag };
 
 /// Most tags on a user.
 const MAX_TAGS: usize = 50;

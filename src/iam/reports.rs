@@ -33,9 +33,12 @@ pub(super) async fn summary<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, A
     let keys = call.registry.keys_of_account(call.caller.account).await?;
     let users = call.registry.count_users(call.caller.account).await?;
     let account = call.registry.account(call.caller.account).await?;
-    let quota = account.and_then(|row| row.keys_per_user).unwrap_or_else(|| call.office.keys_per_user());
+    let quota = account.as_ref().and_then(|row| row.keys_per_user).unwrap_or_else(|| call.office.keys_per_user());
     let root_keys = keys.iter().any(|key| key.user.is_none());
+    let soon = keys.iter().filter(|key| key.ends_soon(call.now).is_some()).count();
+    let max_age = account.and_then(|row| row.key_age.max).map(|max| ("AccessKeyMaxAgeDays", max / 86_400));
     let entries = [
+        ("AccessKeysEndingSoon", soon as i64),
         ("AccessKeysPerUserQuota", i64::from(quota)),
         ("AccountAccessKeysPresent", i64::from(root_keys)),
         ("AccountMFAEnabled", 0),
@@ -48,7 +51,7 @@ pub(super) async fn summary<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, A
         ("UserPolicySizeQuota", LIMITS.inline_size as i64),
         ("Users", users),
     ];
-    let entry = entries.map(|(key, value)| Entry { key, value }).into();
+    let entry = max_age.into_iter().chain(entries).map(|(key, value)| Entry { key, value }).collect();
     Ok(call.reply(&GetAccountSummaryResult { summary_map: SummaryMap { entry } }))
 }
 

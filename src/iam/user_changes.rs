@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::authorize::{Details, Subject};
 use super::call::Call;
-use super::constraint::{Check, MARKER, NEW_USER_NAME, USER_NAME, USER_PATH};
+use super::constraint::{self, Check, MARKER, NEW_USER_NAME, USER_NAME, USER_PATH};
 use super::error::ApiError;
 use super::marker;
 use super::office::KeyOffice;
@@ -14,7 +14,12 @@ use super::xml::Members;
 use crate::registry::{RegistryError, Tag};
 
 /// Most tags on a user.
-const MAX_TAGS: usize = 50;
+pub const MAX_TAGS: usize = 50;
+
+/// Whether a text can be the value of a tag.
+pub fn is_tag_value(text: &str) -> bool {
+    constraint::TAG_VALUE.allows(text)
+}
 
 /// A new name or path. Keys go on as they are; who they belong to is told by the new ARN from the next request on.
 pub(super) async fn update<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {

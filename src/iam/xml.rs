@@ -54,7 +54,7 @@ pub(super) fn error_response(response: &ErrorResponse<'_>) -> Vec<u8> {
 }
 
 /// ISO 8601 in UTC: `2010-05-08T23:59:59Z`.
-pub(super) fn timestamp(at: i64) -> String {
+pub fn timestamp(at: i64) -> String {
     // Years beyond 9999 have no such form; the registry can hold them, but nobody's clock shows them.
     let time = OffsetDateTime::from_unix_timestamp(at).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).unwrap_or_else(|_| "1970-01-01T00:00:00Z".into())

@@ -5,7 +5,7 @@ use rederive_hsm::access_key_id::Account;
 use super::cells::Cells;
 use super::changes;
 use super::transaction::transact;
-use super::{ChangeKind, Connection, Registry, RegistryError, Result, Row, query};
+use super::{ChangeKind, Connection, KEY_WARNING, KeyAge, Registry, RegistryError, Result, Row, query};
 
 /// An account's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,9 +16,11 @@ pub struct AccountRow {
     pub created_at: i64,
     /// Keys that a user of it may have, where that is not the default.
     pub keys_per_user: Option<u32>,
+    /// How long its keys may be good.
+    pub key_age: KeyAge,
 }
 
-const SELECT: &str = "SELECT number, created_at, keys_per_user FROM accounts";
+const SELECT: &str = "SELECT number, created_at, keys_per_user, max_key_age, key_warning FROM accounts";
 
 impl Registry {
     /// Registers an account.
@@ -99,5 +101,12 @@ fn read(row: &Row) -> Result<AccountRow> {
         number: cells.number("number", Account::new)?,
         created_at: cells.int("created_at")?,
         keys_per_user: cells.optional_int("keys_per_user")?.map(keys).transpose()?,
+        key_age: read_age(&cells)?,
     })
+}
+
+/// What an account says of its keys' age.
+pub(super) fn read_age(cells: &Cells<'_>) -> Result<KeyAge> {
+    let warning = cells.optional_int("key_warning")?.unwrap_or(KEY_WARNING);
+    Ok(KeyAge { max: cells.optional_int("max_key_age")?, warning })
 }

@@ -123,6 +123,16 @@ pub enum RegistryError {
     /// A rotation was begun, or somebody else has taken its next step.
     #[error("another rotation is under way: 'rederive rotate' goes on with it, 'rederive rotate --abandon' forgets it")]
     AnotherRotation,
+    /// The maximum age would end keys that whoever sets it did not name.
+    #[error(
+        "{active} active keys of account {account} are older, and would be refused: 'key list' shows them; say --ends {active} to end them"
+    )]
+    WouldEnd {
+        /// The account.
+        account: Account,
+        /// How many active keys are older.
+        active: i64,
+    },
     /// A setting was fixed at first start and differs from the one asked for.
     #[error("{0}")]
     SettingFixed(String),

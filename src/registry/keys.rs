@@ -5,11 +5,13 @@ use std::fmt;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 use rederive_hsm::region_set::RegionSet;
 
-use super::accounts::as_int;
+use super::accounts::{self, as_int};
 use super::cells::Cells;
 use super::changes;
 use super::transaction::{Transaction, transact};
-use super::{ChangeKind, Connection, Page, Registry, RegistryError, Result, Row, UserId, denials, query, user_arn};
+use super::{
+    ChangeKind, Connection, KeyAge, Page, Registry, RegistryError, Result, Row, UserId, denials, query, user_arn,
+};
 use crate::key_terms::{KeyScope, KeyTerms, ServiceSet};
 
 /// Who a key belongs to.
@@ -55,6 +57,8 @@ pub struct KeyRow {
     pub last_used: Option<LastUsed>,
     /// Until when, and for what it is good.
     pub terms: KeyTerms,
+    /// How long its account lets keys be good.
+    pub age: KeyAge,
 }
 
 /// What a key's row knows of its user.
@@ -127,9 +131,20 @@ impl fmt::Display for KeyStatus {
 }
 
 impl KeyRow {
+    /// When it ends, if it does: by its own terms, or by its account's maximum age.
+    pub fn ends_at(&self) -> Option<i64> {
+        let aged = self.age.max.map(|max| self.created_at.saturating_add(max));
+        [self.terms.expires_at, aged].into_iter().flatten().min()
+    }
+
     /// Whether its time is over.
     pub fn has_expired(&self, now: i64) -> bool {
-        self.terms.have_expired(now)
+        self.ends_at().is_some_and(|end| end <= now)
+    }
+
+    /// When it ends, if that is so soon that its users are warned.
+    pub fn ends_soon(&self, now: i64) -> Option<i64> {
+        self.ends_at().filter(|end| self.status == KeyStatus::Active && (1..=self.age.warning).contains(&(end - now)))
     }
 
     /// Its status as users see it: `Active`, `Inactive` or `Expired`; `Deleted` stands in no answer of the API.
@@ -156,12 +171,10 @@ impl KeyRow {
     }
 }
 
-/// Keys that are switched off at a time because their time is over.
-const EXPIRED_AT_A_TIME: u32 = 1000;
-
-const SELECT: &str = "SELECT k.id, k.account, k.user_id, k.generation, k.status, k.created_at, k.created_by, \
+pub(super) const SELECT: &str = "SELECT k.id, k.account, k.user_id, k.generation, k.status, k.created_at, k.created_by, \
                       k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, k.expires_at, k.services, k.regions, \
-                      u.name AS user_name, u.path AS user_path FROM access_keys k \
+                      u.name AS user_name, u.path AS user_path, a.max_key_age, a.key_warning FROM access_keys k \
+                      JOIN accounts a ON a.number = k.account \
                       LEFT JOIN users u ON u.user_id = k.user_id";
 
 impl Registry {
@@ -207,25 +220,6 @@ impl Registry {
         at: i64,
     ) -> Result<Option<i64>> {
         transact!(self, |transaction| set_status(transaction, id, owner, status, at))
-    }
-
-    /// Switches keys off whose time is over, the oldest first; how many there were (at most a thousand at a time).
-    pub async fn expire_keys(&self, now: i64) -> Result<usize> {
-        let rows = query(&format!(
-            "{SELECT} WHERE k.expires_at <= $1 AND k.status = 'active' ORDER BY k.expires_at LIMIT {EXPIRED_AT_A_TIME}"
-        ))
-        .bind(now)
-        .fetch_all(&mut self.readers.acquire().await?)
-        .await?;
-        for row in &rows {
-            let row = read(row)?;
-            match self.set_key_status(&row.id, &row.owner(), KeyStatus::Inactive, now).await {
-                // Its owner was quicker, and has deleted it.
-                Ok(_) | Err(RegistryError::NoSuchKey(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(rows.len())
     }
 
     /// Every key that is not active, with the number of the newest change that was looked at.
@@ -298,7 +292,8 @@ pub(super) fn read_id(row: &Row) -> Result<AccessKeyId> {
     Cells::of(row, "access_keys", "id").word("id", |text| AccessKeyId::parse(text.as_bytes()))
 }
 
-fn read(row: &Row) -> Result<KeyRow> {
+/// Reads a row of [`SELECT`].
+pub(super) fn read(row: &Row) -> Result<KeyRow> {
     let cells = Cells::of(row, "access_keys", "id");
     Ok(KeyRow {
         id: cells.word("id", |text| AccessKeyId::parse(text.as_bytes()))?,
@@ -311,6 +306,7 @@ fn read(row: &Row) -> Result<KeyRow> {
         status_changed_at: cells.int("status_changed_at")?,
         last_used: read_last_used(&cells)?,
         terms: read_terms(&cells)?,
+        age: accounts::read_age(&cells)?,
     })
 }
 

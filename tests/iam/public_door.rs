@@ -397,3 +397,61 @@ fn a_key_that_is_good_for_some_services_and_regions() {
     let made = String::from_utf8_lossy(&made.stdout).trim().to_owned();
     assert!(list().lines().any(|line| line.contains(&made) && line.ends_with("services s3")), "{made}: {}", list());
 }
+
+/// The maximum age of an account's keys: set by the operator, told to users before a key ends.
+#[test]
+fn keys_that_grow_too_old() {
+    let dev = Dev::start();
+    let (root, alice) = (&dev.ready.root, dev.user("alice"));
+    let config = dev.state.join("rederive.toml");
+    let config = config.to_str().expect("a path");
+    let (account, age) = (dev.ready.account.as_str(), ["--max-days", "30", "--warn-days", "10"]);
+    let run = |arguments: &[&str]| rederive(&[arguments, &["--config", config]].concat());
+    let set = [&["account", "set-key-age", "--number", account][..], &age].concat();
+    let made = |days: i64| {
+        let script = "import sqlite3,sys; c=sqlite3.connect(sys.argv[1],timeout=9); \
+                      c.execute('update access_keys set created_at=? where id=?',(int(sys.argv[3]),sys.argv[2])); c.commit()";
+        let at = (sign::now() - days * 86_400).to_string();
+        let registry = dev.state.join("registry.sqlite");
+        let status =
+            Command::new("python3").args(["-c", script]).arg(&registry).args([&alice.access_key_id, &at]).status();
+        assert!(status.expect("python3 runs").success());
+    };
+    let summary = |name: &str| dev.aws_json(root, "iam get-account-summary")["SummaryMap"][name].clone();
+    let header = || {
+        let call = sign::query(
+            &alice,
+            "local",
+            dev.ready.endpoint.trim_start_matches("http://"),
+            "sts",
+            "Action=GetCallerIdentity&Version=2011-06-15",
+        );
+        let headers = call.headers.iter().filter(|(name, _)| name != "host");
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let request =
+            headers.fold(agent.post(&dev.ready.endpoint), |request, (name, value)| request.header(name, value));
+        let answer = request.send(&call.body).expect("an answer");
+        (answer.status().as_u16(), answer.headers().contains_key("x-rederive-key-expires"))
+    };
+    assert_eq!((summary("AccessKeysEndingSoon"), summary("AccessKeyMaxAgeDays")), (0.into(), Value::Null));
+    let (done, printed) = run(&set);
+    assert!(done && printed.contains("keys end after 30 days, warning 10 days before"), "{printed}");
+    assert!(run(&["account", "list"]).1.contains("keys end after 30 days"));
+    assert_eq!((header(), summary("AccessKeyMaxAgeDays")), ((200, false), 30.into()));
+    made(25);
+    assert_eq!((header(), summary("AccessKeysEndingSoon")), ((200, true), 1.into()));
+    let listed = run(&["key", "list", "--account", account, "--user", "alice"]).1;
+    assert!(listed.contains("  expires ") && listed.contains(" (soon)"), "{listed}");
+
+    assert!(run(&[&set[..4], &["--max-days", "20"]].concat()).1.contains("say --ends 1"), "it would end a key at once");
+    made(31);
+    common::wait_until("over", Duration::from_secs(10), || header().0 == 403);
+    let keys = dev.aws_json(root, "iam list-access-keys --user-name alice");
+    assert_eq!(keys["AccessKeyMetadata"][0]["Status"], "Expired");
+    let create = ["key", "create", "--account", account, "--user", "alice", "--description", "build server"];
+    let (done, printed) = run(&create);
+    assert!(done, "{printed}");
+    let tags = dev.aws_json(root, "iam list-user-tags --user-name alice");
+    assert_eq!(tags["Tags"][0]["Value"], "build server");
+    assert!(run(&["key", "list", "--account", account]).1.contains("\"build server\""));
+}

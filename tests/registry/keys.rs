@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use rederive::key_terms::KeyTerms;
 use rederive::registry::{
-    ChangeKind, GenerationState, KeyStatus, KeyUse, LastUsed, Made, NewKey, Owner, RegistryError, Subject, TroubleKind,
-    UsedSignature, UsedToken,
+    ChangeKind, GenerationState, KeyAge, KeyStatus, KeyUse, LastUsed, Made, NewKey, Owner, RegistryError, Subject,
+    TroubleKind, UsedSignature, UsedToken,
 };
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 
@@ -430,4 +430,43 @@ async fn keys_expire() {
     }
     assert!(registry.denied_keys().await.expect("lists").ids.contains(&id(1)));
     assert_eq!(registry.expire_keys(i64::MAX).await.expect("looks"), 1, "key 2; key 3 is for ever");
+}
+
+#[tokio::test]
+async fn keys_grow_too_old() {
+    let place = place().await;
+    let (registry, alice) = (&place.registry, place.user("alice").await);
+    let made = |serial, at, terms: &str| {
+        let terms = KeyTerms::decode(terms).unwrap_or_default();
+        NewKey { at, quota: 9, terms, ..new_key(id(serial), &alice) }
+    };
+    for new in [made(1, 100, ""), made(2, 200, ""), made(3, 300, ""), made(4, 300, "expires-at=350")] {
+        registry.insert_key(&new).await.expect("made");
+    }
+    let age = KeyAge { max: Some(100), warning: 20 };
+    let refused = registry.set_key_age(account(), age, 0, 250).await;
+    assert!(matches!(refused, Err(RegistryError::WouldEnd { active: 1, .. })), "{refused:?}");
+    assert_eq!(registry.expire_keys(250).await.expect("looks"), 0, "nothing was done");
+    registry.set_key_age(account(), age, 1, 250).await.expect("set");
+    assert_eq!(registry.account(account()).await.expect("reads").expect("there").key_age, age);
+    let row = async |serial| registry.key(&id(serial)).await.expect("reads").expect("there");
+    let second = row(2).await;
+    assert_eq!(second.ends_at(), Some(300));
+    assert_eq!([279, 280, 299, 300].map(|now| second.ends_soon(now)), [None, Some(300), Some(300), None]);
+    assert_eq!(row(4).await.ends_at(), Some(350), "its own end comes first");
+
+    let before = registry.last_change().await.expect("counts");
+    assert_eq!(registry.expire_keys(250).await.expect("looks"), 1);
+    assert_eq!(registry.last_change().await.expect("counts"), before + 1, "verifiers hear of it");
+    assert_eq!((row(1).await.status, row(1).await.status_word(250)), (KeyStatus::Inactive, "Expired"));
+    let again = registry.set_key_status(&id(1), &alice, KeyStatus::Active, 251).await;
+    assert!(matches!(again, Err(RegistryError::Expired(_))), "{again:?}");
+    assert_eq!(registry.expire_keys(399).await.expect("looks"), 2, "keys 2 and 4");
+
+    // What grew too old may be good again when keys may grow older.
+    registry.set_key_age(account(), KeyAge { max: None, warning: 20 }, 0, 400).await.expect("set");
+    assert_eq!(registry.expire_keys(i64::MAX).await.expect("looks"), 0);
+    registry.set_key_status(&id(1), &alice, KeyStatus::Active, 401).await.expect("switched on");
+    let again = registry.set_key_status(&id(4), &alice, KeyStatus::Active, 401).await;
+    assert!(matches!(again, Err(RegistryError::Expired(_))), "its own end stays: {again:?}");
 }

@@ -45,6 +45,10 @@ async fn keys_of_before_are_told() {
     let before = place.registry.last_change().await.expect("counts");
     place.registry.close().await;
     for undo in [
+        "ALTER TABLE accounts DROP COLUMN max_key_age",
+        "ALTER TABLE accounts DROP COLUMN key_warning",
+        "DROP INDEX access_keys_by_age",
+        "DELETE FROM schema_expansions WHERE version > 7",
         "ALTER TABLE access_keys DROP COLUMN services",
         "ALTER TABLE access_keys DROP COLUMN regions",
         "DELETE FROM _sqlx_migrations WHERE version > 7",
