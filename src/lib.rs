@@ -15,6 +15,7 @@ pub mod http;
 pub mod iam;
 pub mod key_terms;
 pub mod node;
+pub mod operator;
 pub mod policy;
 pub mod registry;
 pub mod rpc;

@@ -17,6 +17,7 @@ use crate::audit::{Audit, AuditError, Event};
 use crate::authority::Authority;
 use crate::config::{Config, Role};
 use crate::http::{BindError, Door, TlsError, server_config};
+use crate::operator::{OperatorBindError, OperatorDoor};
 use crate::rpc::{CallerError, Callers, Metrics, Readings, RpcDoor};
 
 /// How long the worker may take to drain after the doors have.
@@ -31,6 +32,9 @@ pub enum NodeError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The operator's socket cannot be listened on.
+    #[error(transparent)]
+    Operator(#[from] OperatorBindError),
     /// A caller cannot be set up.
     #[error(transparent)]
     Caller(#[from] CallerError),
@@ -48,6 +52,8 @@ pub struct Node {
     supervisor: JoinHandle<()>,
     /// A verifier has none.
     api: Option<(Door, ApiDoor)>,
+    /// Only if it is configured.
+    operator: Option<OperatorDoor>,
     rpc: (Door, RpcDoor<Authority>),
     signals: Signals,
     audit: Audit,
@@ -87,6 +93,7 @@ impl Node {
         }
         Ok(Self {
             api,
+            operator: OperatorDoor::bind(config, authority.clone(), audit.clone())?,
             rpc: (Door::bind(rpc.listen, rpc_tls, limits).await?, rpc_door),
             authority,
             supervisor,
@@ -116,7 +123,7 @@ impl Node {
 
     /// Serves until SIGTERM or SIGINT, then drains both doors, writes what is left to write, and lets the worker end.
     pub async fn run(self) {
-        let Self { authority, supervisor, api, rpc: (rpc, rpc_handler), signals, audit } = self;
+        let Self { authority, supervisor, api, operator, rpc: (rpc, rpc_handler), signals, audit } = self;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(obey(signals, authority.clone(), stop));
         let serve_api = async {
@@ -124,7 +131,12 @@ impl Node {
                 door.serve("api", handler, told(stopped.clone())).await;
             }
         };
-        tokio::join!(serve_api, rpc.serve("rpc", rpc_handler, told(stopped.clone())));
+        let serve_operator = async {
+            if let Some(door) = operator {
+                door.serve(told(stopped.clone())).await;
+            }
+        };
+        tokio::join!(serve_api, serve_operator, rpc.serve("rpc", rpc_handler, told(stopped.clone())));
         if let Err(error) = audit.close().await {
             tracing::error!(%error, "the last events are not in the audit log");
         }

@@ -39,7 +39,11 @@ pub struct UserIdentity {
 impl UserIdentity {
     /// The operator: whoever runs a command on a node, by the number of the system's user.
     pub fn operator() -> Self {
-        let user = rustix::process::getuid().as_raw();
+        Self::operator_of(rustix::process::getuid().as_raw())
+    }
+
+    /// The operator, by the number of the system's user.
+    pub fn operator_of(user: u32) -> Self {
         Self { r#type: "Operator", principal_id: Some(format!("uid:{user}")), ..Self::default() }
     }
 
@@ -124,7 +128,12 @@ impl Event {
 
     /// What an operator did by a command.
     pub fn command(name: &str, at: i64) -> Self {
-        let event = Self::new(UserIdentity::operator(), "rederive", name, at);
+        Self::by_operator(UserIdentity::operator(), name, at)
+    }
+
+    /// The same, by a command or by the API.
+    pub fn by_operator(operator: UserIdentity, name: &str, at: i64) -> Self {
+        let event = Self::new(operator, "rederive", name, at);
         Self { event_type: "OperatorCommand", user_agent: Some("rederive".into()), ..event }
     }
 

@@ -1,17 +1,15 @@
 //! `rederive account`: accounts are made by an operator, never by a tenant.
 
 use clap::{Args, Subcommand};
-use rederive::audit::Event;
-use rederive::authority::RootKey;
-use rederive::registry::{KeyAge, KeyStatus, Owner, Registry};
+use rederive::operator::{Operator, random_account};
+use rederive::registry::{KeyAge, Registry};
 use rederive::site::Site;
-use rederive_hsm::access_key_id::{Account as Number, MAX_ACCOUNT};
-use serde_json::json;
+use rederive_hsm::access_key_id::Account as Number;
 use zeroize::Zeroizing;
 
 use super::config_file::ConfigFile;
 use super::issuer::Issuer;
-use super::{Failure, block_on, can_be_recorded, now, output, record};
+use super::{Failure, block_on, now, output};
 
 #[derive(Args)]
 pub struct Account {
@@ -76,7 +74,7 @@ impl Account {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             AccountCommand::Create { config, number } => {
-                let account = number.as_deref().map_or_else(random_account, parse)?;
+                let account = number.as_deref().map_or_else(|| Ok(random_account()?), parse)?;
                 print_root_key(&config.load()?, account, Which::First)
             }
             AccountCommand::RootKey { config, number } => {
@@ -111,13 +109,12 @@ fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Fail
         let issuer = Issuer::start(site).await?;
         let authority = &issuer.authority;
         check_account(authority.registry()?, account, which).await?;
-        can_be_recorded(site)?;
+        let operator = Operator::of_command(site.audit()?);
         issuer.ready().await?;
         let root = match which {
-            Which::First => authority.new_account(account, now()).await?,
-            Which::Further => authority.new_root_key(account, now()).await?,
+            Which::First => operator.create_account(authority, account, now()).await?,
+            Which::Further => operator.create_root_key(authority, account, now()).await?,
         };
-        record_root_key(site, authority.registry()?, account, which, &root).await?;
         let text = Zeroizing::new(format!(
             "account            {account}\naccess key id      {}\nsecret access key  {}\n",
             root.id,
@@ -126,30 +123,6 @@ fn print_root_key(site: &Site, account: Number, which: Which) -> Result<(), Fail
         output::text(&text)?;
         issuer.stop().await
     })
-}
-
-/// A key that is not recorded is deleted before anybody has seen its secret.
-async fn record_root_key(
-    site: &Site,
-    registry: &Registry,
-    account: Number,
-    which: Which,
-    root: &RootKey,
-) -> Result<(), Failure> {
-    let name = match which {
-        Which::First => "CreateAccount",
-        Which::Further => "CreateRootKey",
-    };
-    let event = Event::command(name, now())
-        .about(account, None)
-        .with_parameters(json!({ "accountId": account.to_string() }))
-        .with_response(json!({ "accessKey": { "accessKeyId": root.id.as_str(), "status": "Active" } }));
-    if let Err(failure) = record(site, event).await {
-        let owner = Owner { account, user_id: None };
-        registry.set_key_status(&root.id, &owner, KeyStatus::Deleted, now()).await?;
-        return Err(format!("the new root key was deleted again, for it could not be recorded: {failure}").into());
-    }
-    Ok(())
 }
 
 /// Says what to do where the registry would only say no.
@@ -173,11 +146,9 @@ fn parse(text: &str) -> Result<Number, Failure> {
 
 fn set_quota(site: &Site, account: Number, keys_per_user: Option<u32>) -> Result<(), Failure> {
     block_on(async {
-        can_be_recorded(site)?;
+        let operator = Operator::of_command(site.audit()?);
         let (registry, _) = site.open_registry().await?;
-        registry.set_keys_per_user(account, keys_per_user).await?;
-        let event = Event::command("SetAccountQuota", now()).about(account, None);
-        record(site, event.with_parameters(json!({ "keysPerUser": keys_per_user }))).await?;
+        operator.set_quota(&registry, account, keys_per_user, now()).await?;
         let keys = keys_per_user.map_or("the default".into(), |keys| keys.to_string());
         Ok(output::line(&format!("account {account}: keys per user {keys}"))?)
     })
@@ -185,11 +156,9 @@ fn set_quota(site: &Site, account: Number, keys_per_user: Option<u32>) -> Result
 
 fn set_key_age(site: &Site, account: Number, age: KeyAge, ends: i64) -> Result<(), Failure> {
     block_on(async {
-        can_be_recorded(site)?;
+        let operator = Operator::of_command(site.audit()?);
         let (registry, _) = site.open_registry().await?;
-        registry.set_key_age(account, age, ends, now()).await?;
-        let event = Event::command("SetAccountKeyAge", now()).about(account, None);
-        record(site, event.with_parameters(json!({ "maxAge": age.max, "warning": age.warning, "ends": ends }))).await?;
+        operator.set_key_age(&registry, account, age, ends, now()).await?;
         Ok(output::line(&format!("account {account}:{}", key_age(&age).unwrap_or("  keys may be of any age".into())))?)
     })
 }
@@ -208,15 +177,4 @@ fn list(site: &Site) -> Result<(), Failure> {
         }
         Ok(())
     })
-}
-
-/// A random account number, drawn evenly.
-fn random_account() -> Result<Number, Failure> {
-    loop {
-        let bits = getrandom::u64().map_err(|error| format!("the system gives no random numbers: {error}"))?;
-        // 40 bits hold the numbers; those above are drawn again.
-        if let Some(account) = Number::new(bits >> 24).filter(|account| account.number() <= MAX_ACCOUNT) {
-            return Ok(account);
-        }
-    }
 }

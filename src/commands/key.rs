@@ -3,21 +3,19 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use rederive::audit::Event;
-use rederive::authority::Issued;
-use rederive::iam::{MAX_TAGS, is_tag_value, timestamp};
+use rederive::iam::{is_tag_value, timestamp};
 use rederive::key_terms::{KeyScope, KeyTerms, ServiceSet};
-use rederive::registry::{KeyRow, KeyStatus, Owner, Registry, Tag};
+use rederive::operator::{Operator, Wanted};
+use rederive::registry::{KeyRow, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields};
 use rederive_hsm::derivation::share;
 use rederive_hsm::region_set::RegionSet;
-use serde_json::json;
 
 use super::config_file::ConfigFile;
 use super::handout::{self, Form};
 use super::issuer::Issuer;
-use super::{Failure, block_on, can_be_recorded, now, output, record};
+use super::{Failure, block_on, now, output};
 
 #[derive(Args)]
 pub struct Key {
@@ -119,50 +117,20 @@ fn create(site: &Site, wanted: Create) -> Result<(), Failure> {
     let terms = KeyTerms { expires_at: wanted.expires_in_hours.map(|hours| now() + i64::from(hours) * 3600), scope };
     block_on(async {
         let issuer = Issuer::start(site).await?;
-        let registry = issuer.authority.registry()?;
-        let row = registry.user_by_name(account, &wanted.user).await?;
-        can_be_recorded(site)?;
+        let operator = Operator::of_command(site.audit()?);
         issuer.ready().await?;
-        let owner = Owner { account, user_id: Some(row.user_id) };
-        let asked = json!({ "userName": row.name, "terms": terms.encode() });
-        let Issued { row: key, secret, .. } = issuer.authority.issue_under(&owner, terms, now()).await?;
-        let event = Event::command("CreateAccessKey", now()).about(account, None).with_parameters(asked).with_response(
-            json!({ "accessKey": { "accessKeyId": key.id.as_str(), "status": "Active", "userName": row.name } }),
-        );
-        if let Err(failure) = record(site, event).await {
-            registry.set_key_status(&key.id, &owner, KeyStatus::Deleted, now()).await?;
-            return Err(format!("the new key was deleted again, for it could not be recorded: {failure}").into());
-        }
-        if let Some(text) = &wanted.description {
+        let authority = &issuer.authority;
+        let asked = Wanted { account, user: wanted.user, terms };
+        let (user, issued) = operator.create_key(authority, &asked, now()).await?;
+        if let Some(text) = &wanted.description
             // The key is there, and is shown in any case.
-            if let Err(failure) = describe_key(registry, account, &wanted.user, &key.id, text).await {
-                eprintln!("rederive: the key has no description: {failure}");
-            }
+            && let Err(error) = operator.describe_key(authority.registry()?, &asked, &issued, text).await
+        {
+            eprintln!("rederive: {error}");
         }
-        output::text(&handout::write(wanted.format, &row.name, &key.id, &secret))?;
+        output::text(&handout::write(wanted.format, &user.name, &issued.row.id, &issued.secret))?;
         issuer.stop().await
     })
-}
-
-/// As AWS's console does it: a tag of the user, named by the key.
-async fn describe_key(
-    registry: &Registry,
-    account: Account,
-    user: &str,
-    id: &AccessKeyId,
-    text: &str,
-) -> Result<(), Failure> {
-    loop {
-        let row = registry.user_by_name(account, user).await?;
-        let mut tags = row.tags.clone();
-        tags.push(Tag { key: id.to_string(), value: text.to_owned() });
-        if tags.len() > MAX_TAGS {
-            return Err(format!("{user} has {MAX_TAGS} tags already").into());
-        }
-        if registry.replace_tags(&row, &tags).await? {
-            return Ok(());
-        }
-    }
 }
 
 fn list(site: &Site, account: Account, user: Option<&str>) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config) -> Outcome {
     })?;
     registry(config)?;
     api(config)?;
+    operator(config)?;
     rpc(config)?;
     tokens(config)?;
     hsm(config)?;
@@ -78,6 +79,16 @@ fn api(config: &Config) -> Outcome {
     let api = &config.api;
     certificate_and_key("[api]", &api.tls_cert, &api.tls_key)?;
     plaintext("[api]", api.listen, api.tls_cert.is_some(), api.allow_plaintext)
+}
+
+fn operator(config: &Config) -> Outcome {
+    let operator = &config.operator;
+    ensure(operator.socket.is_some() != operator.users.is_empty(), "[operator] socket, users", || {
+        "only one of them is set: a socket answers the users that are named, and nobody else".into()
+    })?;
+    ensure(operator.socket.is_none() || config.role != Role::Verifier, "[operator] socket", || {
+        "is for issuers: a verifier has no registry".into()
+    })
 }
 
 fn rpc(config: &Config) -> Outcome {

@@ -36,6 +36,8 @@ pub struct Config {
     pub api: Api,
     /// The door for services that want requests verified.
     pub rpc: Rpc,
+    /// The door for operators' automation.
+    pub operator: OperatorSocket,
     /// What holds for all tokens together.
     pub hsm: Hsm,
     /// The PKCS#11 tokens that hold the master keys.
@@ -134,6 +136,16 @@ pub struct Api {
     pub tls_key: Option<PathBuf>,
     /// Listens beyond loopback without TLS.
     pub allow_plaintext: bool,
+}
+
+/// `[operator]`: the door for operators' automation, on this machine alone.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperatorSocket {
+    /// The path of its Unix socket; none is the default.
+    pub socket: Option<PathBuf>,
+    /// The users whose processes it answers.
+    pub users: Vec<Peer>,
 }
 
 /// `[rpc]`: the door for services.

@@ -174,7 +174,7 @@ impl KeyRow {
 pub(super) const SELECT: &str = "SELECT k.id, k.account, k.user_id, k.generation, k.status, k.created_at, k.created_by, \
                       k.status_changed_at, k.last_used_at, k.last_used_service, k.last_used_region, k.expires_at, k.services, k.regions, \
                       u.name AS user_name, u.path AS user_path, a.max_key_age, a.key_warning FROM access_keys k \
-                      JOIN accounts a ON a.number = k.account \
+                      LEFT JOIN accounts a ON a.number = k.account \
                       LEFT JOIN users u ON u.user_id = k.user_id";
 
 impl Registry {
