@@ -12,6 +12,7 @@ use crate::registry::{Location, Registry, Settings};
 use rederive_hsm::access_key_id::{Layout, Lifetime, Prefixes};
 use rederive_hsm::client::{Child, Launch, Place, admin};
 use rederive_hsm::config::{GenerationConfig, LayoutName, PrefixConfig, Rights, TokenConfig, WorkerConfig};
+use rederive_hsm::pkcs11::ceremony::Step;
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 use tokio::task::JoinHandle;
 
@@ -156,7 +157,12 @@ impl Site {
 
     /// Carries out an administrative request to a token in a worker of its own.
     pub fn administrate(&self, token: &Token, request: &AdminRequest) -> Result<AdminAnswer, Failure> {
-        match admin(&self.program, &self.worker_environment(token), request, ADMIN)? {
+        let patience = token.pin_sources().iter().fold(ADMIN, |usual, source| source.patience(usual));
+        let patience = match request {
+            AdminRequest::Ceremony { step: Step::Trust { officer, .. }, .. } => officer.patience(patience),
+            _ => patience,
+        };
+        match admin(&self.program, &self.worker_environment(token), request, patience)? {
             AdminAnswer::Failed { reason, .. } => Err(reason.into()),
             answer => Ok(answer),
         }

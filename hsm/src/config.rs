@@ -4,12 +4,17 @@
 //! are not written here are not had, whatever comes over the wire.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::access_key_id::{Account, Generation, Prefix, Prefixes};
 use crate::derivation;
+
+/// How long a person may take to type a PIN.
+const PERSON: Duration = Duration::from_secs(120);
 
 /// Everything a worker is told when it starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,13 +99,35 @@ fn one() -> u16 {
 }
 
 /// Where a PIN comes from; never the command line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PinSource {
     /// The first line of a file.
     File(PathBuf),
     /// An environment variable.
     Env(String),
+    /// A credential of the systemd unit, by its name: a file in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// A person at the terminal, each time.
+    Prompt,
+}
+
+impl PinSource {
+    /// How long whoever logs in may take, where so long is usual: a person has to look the PIN up.
+    pub fn patience(&self, usual: Duration) -> Duration {
+        if *self == Self::Prompt { usual + PERSON } else { usual }
+    }
+}
+
+impl fmt::Display for PinSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Env(variable) => write!(f, "the environment variable {variable}"),
+            Self::Credential(name) => write!(f, "the systemd credential {name}"),
+            Self::Prompt => f.write_str("the terminal"),
+        }
+    }
 }
 
 /// One generation as the worker needs it.

@@ -140,12 +140,13 @@ impl Service {
         let _turn = gate.lock().await;
         let cannot = |error| Ended::Failed(format!("cannot be started: {error}"));
         let mut ward = Ward::spawn(self, at).map_err(cannot)?;
-        Err(match tokio::time::timeout(START, ward.report()).await {
+        let patience = self.config.token.pin.patience(START);
+        Err(match tokio::time::timeout(patience, ward.report()).await {
             Ok(Some(Report::Ready)) => return Ok(ward),
             Ok(Some(Report::Failed { pin_refused: true, text })) => Ended::PinRefused(text),
             Ok(Some(Report::Failed { text, .. })) => Ended::Failed(text),
             Ok(_) => Ended::Failed("ended before it was ready".into()),
-            Err(_) => Ended::Failed(format!("was not ready after {} s: killed", START.as_secs())),
+            Err(_) => Ended::Failed(format!("was not ready after {} s: killed", patience.as_secs())),
         })
     }
 }

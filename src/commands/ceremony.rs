@@ -54,6 +54,9 @@ struct Officer {
     /// The environment variable with that PIN
     #[arg(long, value_name = "NAME")]
     officer_pin_env: Option<String>,
+    /// Ask for that PIN at the terminal
+    #[arg(long)]
+    officer_pin_prompt: bool,
 }
 
 impl Officer {
@@ -61,6 +64,7 @@ impl Officer {
         match (self.officer_pin_file, self.officer_pin_env) {
             (Some(file), _) => Ok(PinSource::File(file)),
             (None, Some(variable)) => Ok(PinSource::Env(variable)),
+            (None, None) if self.officer_pin_prompt => Ok(PinSource::Prompt),
             (None, None) => Err("say where the officer's PIN comes from".into()),
         }
     }

@@ -180,12 +180,12 @@ pub(super) fn of_module(token: &Token, table: &str) -> Outcome {
         "is for tokens with a socket: a worker that we start has nobody else".into()
     })?;
     exactly_one(at("label, serial"), token.label.is_some(), token.serial.is_some(), "it is how the token is found")?;
-    exactly_one(
-        at("pin_file, pin_env"),
-        token.pin_file.is_some(),
-        token.pin_env.is_some(),
-        "the PIN comes from there",
-    )?;
+    ensure(token.pin_sources().len() == 1, at("pin_file, pin_env, pin_credential, pin_prompt"), || {
+        "one of them is needed, and only one may be set: the PIN comes from there".into()
+    })?;
+    ensure(token.pin_credential.as_ref().is_none_or(|name| is_file_name(name)), at("pin_credential"), || {
+        "is the name that LoadCredential= gives it, without a path".into()
+    })?;
     ensure((1..=64).contains(&token.sessions), at("sessions"), || "takes 1 to 64".into())?;
     ensure(token.replicas.iter().all(|generation| *generation < 128), at("replicas"), || {
         "takes generations, which go from 0 to 127".into()
@@ -199,6 +199,8 @@ fn of_socket(token: &Token) -> Outcome {
         ("serial", token.serial.is_some()),
         ("pin_file", token.pin_file.is_some()),
         ("pin_env", token.pin_env.is_some()),
+        ("pin_credential", token.pin_credential.is_some()),
+        ("pin_prompt", token.pin_prompt),
         ("sessions", token.sessions != 1),
         ("replicas", !token.replicas.is_empty()),
         ("environment", !token.environment.is_empty()),
@@ -268,6 +270,10 @@ fn issuer(issuer: &Issuer) -> Outcome {
     })?;
     ensure(!is_tls || issuer.ca.is_some(), at("ca"), || "missing: the authorities that sign its certificate".into())?;
     certificate_and_key(&format!("[[issuer]] {}", issuer.url), &issuer.tls_cert, &issuer.tls_key)
+}
+
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && !matches!(name, "." | "..")
 }
 
 fn exactly_one(at: String, one: bool, other: bool, why: &str) -> Outcome {

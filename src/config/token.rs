@@ -48,10 +48,15 @@ pub struct Token {
     pub label: Option<String>,
     /// Finds the token by its serial number (this or `label`).
     pub serial: Option<String>,
-    /// The file with the user PIN (this or `pin_env`).
+    /// The file with the user PIN (one of these four).
     pub pin_file: Option<PathBuf>,
-    /// The environment variable with the user PIN (this or `pin_file`).
+    /// The environment variable with it.
     pub pin_env: Option<String>,
+    /// The credential of the systemd unit with it, by its name.
+    pub pin_credential: Option<String>,
+    /// Whether a person is asked for it at the terminal, each time that a worker starts.
+    #[serde(default)]
+    pub pin_prompt: bool,
     /// Threads of a worker that ask the token, with two sessions each.
     #[serde(default = "one")]
     pub sessions: u16,
@@ -89,11 +94,8 @@ impl Token {
                 self.name
             ));
         };
-        let pin = match (&self.pin_file, &self.pin_env) {
-            (Some(file), _) => PinSource::File(file.clone()),
-            (None, Some(variable)) => PinSource::Env(variable.clone()),
-            (None, None) => return Err(format!("[[token]] {}: neither pin_file nor pin_env", self.name)),
-        };
+        let [pin] = <[PinSource; 1]>::try_from(self.pin_sources())
+            .map_err(|_| format!("[[token]] {}: the PIN must have one source", self.name))?;
         Ok(TokenConfig {
             name: self.name.clone(),
             module: module.clone(),
@@ -104,6 +106,15 @@ impl Token {
             classes: self.replicas.iter().map(|generation| (*generation, KeyClass::Replica)).collect(),
             latch: Some(self.latch(state_dir)),
         })
+    }
+
+    /// Where its PIN comes from. There must be one place.
+    pub fn pin_sources(&self) -> Vec<PinSource> {
+        let file = self.pin_file.clone().map(PinSource::File);
+        let variable = self.pin_env.clone().map(PinSource::Env);
+        let credential = self.pin_credential.clone().map(PinSource::Credential);
+        let prompt = self.pin_prompt.then_some(PinSource::Prompt);
+        [file, variable, credential, prompt].into_iter().flatten().collect()
     }
 
     /// The file that says that this token refused the PIN.

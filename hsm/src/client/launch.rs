@@ -91,7 +91,11 @@ impl Launch {
             Place::Child(child) => self.spawn(child).map_err(|error| failed(format!("cannot be started: {error}")))?,
             Place::Socket(path) => (None, connect(path).await?),
         };
-        let hello = tokio::time::timeout(HELLO, read_hello(&mut socket)).await;
+        let patience = match &self.place {
+            Place::Child(child) => child.config.token.pin.patience(HELLO),
+            Place::Socket(_) => HELLO,
+        };
+        let hello = tokio::time::timeout(patience, read_hello(&mut socket)).await;
         let failure = match hello {
             Ok(Ok(Hello::Ready(generations))) => {
                 return Ok(Running { child, socket, holds: generations.into_iter().collect() });
@@ -100,7 +104,7 @@ impl Launch {
             Ok(Ok(Hello::Failed(failure))) => failed(failure.text),
             Ok(Err(error)) if child.is_none() => failed(format!("closed the connection without a hello: {error}")),
             Ok(Err(error)) => failed(format!("ended before it was ready: {error}")),
-            Err(_) => failed(format!("was not ready after {} s", HELLO.as_secs())),
+            Err(_) => failed(format!("was not ready after {} s", patience.as_secs())),
         };
         if let Some(mut child) = child {
             let _ = child.kill().await;

@@ -3,7 +3,7 @@
 use cryptoki::session::UserType;
 use cryptoki::types::AuthPin;
 
-use super::{TokenError, call, hex, load, read_pin};
+use super::{TokenError, USER, call, hex, load, pin};
 use crate::config::TokenConfig;
 
 /// Initialises the first empty slot with the label and the user PIN of the configuration.
@@ -11,7 +11,7 @@ use crate::config::TokenConfig;
 /// The security officer's PIN is random and forgotten: nothing that `rederive` does needs it again.
 pub fn initialise(config: &TokenConfig) -> Result<(), TokenError> {
     let failed = |error| call(&config.name, error);
-    let pin = read_pin(config)?;
+    let pin = pin::read(&config.pin, &config.name, USER)?;
     let module = load(config)?;
     let label = config.label.clone().unwrap_or_else(|| config.name.clone());
     let initialised = module.get_slots_with_initialized_token().map_err(failed)?;

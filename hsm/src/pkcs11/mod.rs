@@ -9,6 +9,7 @@ mod control;
 mod generate;
 mod initialise;
 mod latch;
+mod pin;
 mod session;
 
 pub use control::control_key;
@@ -24,12 +25,13 @@ use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
 use cryptoki::slot::Slot;
-use cryptoki::types::AuthPin;
-use zeroize::Zeroizing;
 
 use crate::access_key_id::Generation;
-use crate::config::{GenerationConfig, KeyClass, PinSource, TokenConfig};
+use crate::config::{GenerationConfig, KeyClass, TokenConfig};
 use crate::tally::Uses;
+
+/// Whose PIN logs in.
+const USER: &str = "token";
 
 /// What is wrong with the token, in words for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -355,7 +357,7 @@ fn find_slot(config: &TokenConfig, module: &Pkcs11) -> Result<Slot, TokenError> 
 }
 
 fn log_in(config: &TokenConfig, session: &Session) -> Result<(), TokenError> {
-    let pin = read_pin(config)?;
+    let pin = pin::read(&config.pin, &config.name, USER)?;
     match session.login(UserType::User, Some(&pin)) {
         Ok(()) => Ok(()),
         Err(Error::Pkcs11(
@@ -373,21 +375,4 @@ fn log_in(config: &TokenConfig, session: &Session) -> Result<(), TokenError> {
         }
         Err(error) => Err(call(&config.name, error)),
     }
-}
-
-/// The PIN, wiped when dropped: the first line of a file, or an environment variable.
-pub fn read_pin(config: &TokenConfig) -> Result<AuthPin, TokenError> {
-    let failed = |place: String, reason: String| TokenError::PinSource { token: config.name.clone(), place, reason };
-    let text = match &config.pin {
-        PinSource::File(path) => std::fs::read_to_string(path)
-            .map_err(|error| failed(format!("the file {}", path.display()), error.to_string()))?,
-        PinSource::Env(variable) => std::env::var(variable)
-            .map_err(|error| failed(format!("the environment variable {variable}"), error.to_string()))?,
-    };
-    let text = Zeroizing::new(text);
-    let pin = text.lines().next().unwrap_or_default();
-    if pin.is_empty() {
-        return Err(failed("its source".into(), "it is empty".into()));
-    }
-    Ok(AuthPin::from(pin.to_owned()))
 }

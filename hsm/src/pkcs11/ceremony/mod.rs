@@ -29,7 +29,7 @@ use attacks::attack;
 use moving::{abandon, accept, seal, send};
 use wrapping_key::{clear, receive, trust};
 
-use super::{Token, TokenError, call, read_pin};
+use super::{Token, TokenError, call, pin};
 use crate::config::{PinSource, TokenConfig};
 
 /// What a token says of itself, for the transcript.
@@ -72,9 +72,9 @@ fn problem(token: &str, problem: impl Into<String>) -> TokenError {
 fn log_in_officer(
     config: &TokenConfig,
     session: &cryptoki::session::Session,
-    pin: &PinSource,
+    officer: &PinSource,
 ) -> Result<(), TokenError> {
-    let pin = read_pin(&TokenConfig { pin: pin.clone(), ..config.clone() })?;
+    let pin = pin::read(officer, &config.name, "the security officer of token")?;
     match session.login(UserType::So, Some(&pin)) {
         Ok(()) => Ok(()),
         Err(Error::Pkcs11(rv, _)) => {
