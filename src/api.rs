@@ -1,4 +1,8 @@
-//! The door for users: the IAM and STS query APIs over HTTP, each request verified by its Signature V4.
+//! The door for users: the IAM and STS query APIs over HTTP, each request verified by its signature.
+//!
+//! IAM takes Signature V4. STS takes V4A as well, as AWS lists it for STS alone: nothing of STS here changes or gives anything, while
+//! CreateAccessKey tells one use of a signature from another, which an ECDSA signature does not allow: anybody can make a second
+//! one of it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,10 +11,11 @@ use bytes::Bytes;
 use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{StatusCode, Version};
 use rederive_hsm::access_key_id::AccessKeyId;
+use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
 use crate::audit::{Audit, Event, UserIdentity};
-use crate::authority::{Accepted, Authority, Content, Holder, NotAccepted};
+use crate::authority::{AcceptedBy, Authority, Content, Holder, NotAccepted};
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, full, read_body};
 use crate::iam::{
@@ -18,7 +23,8 @@ use crate::iam::{
 };
 use crate::registry::KeyRow;
 use crate::rpc::Metrics;
-use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedRequest};
+use crate::sigv4::{self, Body, Carrier, Expectation, Family, Regions, RequestHead, SignedHeaders, SignedRequest};
+use crate::sigv4a::V4aRequest;
 
 /// The most bytes of a body: far above any call of these APIs.
 const MAX_BODY: usize = 64 * 1024;
@@ -82,11 +88,11 @@ impl ApiDoor {
         let service = service_of(&head);
         let since = Instant::now();
         let expectation = Expectation { service: service.name(), regions: Regions::Any };
-        let outcome = self.authority.verify(&head, Content::Body(Body::Bytes(&request.body)), &expectation).await;
+        let outcome = self.verify(&head, service, &request.body, &expectation).await;
         let took = since.elapsed();
         match outcome {
             Ok(accepted) => {
-                self.metrics.verified("accept", "", took, accepted.waited);
+                self.metrics.verified("accept", "", took, waited(&accepted));
                 self.carry_out(request, service, &accepted, id).await
             }
             Err(NotAccepted::Refused(refusal)) => {
@@ -113,19 +119,37 @@ impl ApiDoor {
         }
     }
 
-    async fn carry_out(&self, request: &Whole, service: Service, accepted: &Accepted<'_>, id: &RequestId) -> Answer {
+    /// By the versions that the service takes.
+    async fn verify<'a>(
+        &self,
+        head: &RequestHead<'a>,
+        service: Service,
+        body: &'a [u8],
+        expectation: &Expectation<'_>,
+    ) -> Result<AcceptedBy<'a>, NotAccepted> {
+        let content = Content::Body(Body::Bytes(body));
+        match service {
+            Service::Iam => self.authority.verify(head, content, expectation).await.map(AcceptedBy::V4),
+            Service::Sts => self.authority.verify_any(head, content, expectation).await,
+        }
+    }
+
+    async fn carry_out(&self, request: &Whole, service: Service, accepted: &AcceptedBy<'_>, id: &RequestId) -> Answer {
         let now = match self.authority.clock().now() {
             Ok(now) => now,
             Err(jumped) => return ApiError::unavailable(jumped).answer(service, id.as_str()),
         };
-        let parameters = match parameters(request, accepted) {
+        let Some(facts) = facts(accepted) else {
+            return ApiError::internal("Signature V2 is never taken here").answer(service, id.as_str());
+        };
+        let parameters = match parameters(request, &facts.signed_headers) {
             Ok(parameters) => parameters,
             Err(error) => return error.answer(service, id.as_str()),
         };
-        let Holder::Row(key) = accepted.holder() else {
+        let Holder::Row(key) = facts.holder else {
             return ApiError::unavailable("a verifier has no API").answer(service, id.as_str());
         };
-        let caller = caller(request, accepted, key, id);
+        let caller = caller(request, &facts, key, id);
         // In a task of its own: a client that goes away would else leave behind what is done and not recorded.
         let call = carry_out(self.authority.clone(), self.audit.clone(), service, caller, parameters, now);
         let done = tokio::spawn(call.in_current_span()).await;
@@ -182,16 +206,71 @@ impl Whole {
 
 /// Which of the two services a request is signed for; whether it is signed at all shows later.
 fn service_of(head: &RequestHead<'_>) -> Service {
-    match SignedRequest::parse(head) {
-        Ok(request) if request.scope().service() == "sts" => Service::Sts,
-        _ => Service::Iam,
+    let is_sts = match SignedRequest::parse(head) {
+        Ok(request) => request.scope().service() == "sts",
+        Err(_) => V4aRequest::parse(head).is_ok_and(|request| request.scope().service() == "sts"),
+    };
+    if is_sts { Service::Sts } else { Service::Iam }
+}
+
+/// What a call needs to know of its signature.
+struct Facts<'a> {
+    holder: &'a Holder,
+    signed_headers: SignedHeaders<'a>,
+    signed: SignedAt,
+    region: String,
+}
+
+struct SignedAt {
+    place: SignaturePlace,
+    at: i64,
+    hash: [u8; 32],
+}
+
+/// `None` for Signature V2.
+fn facts<'a>(accepted: &'a AcceptedBy<'_>) -> Option<Facts<'a>> {
+    match accepted {
+        AcceptedBy::V4(accepted) => {
+            let verified = &accepted.verified;
+            let place = match verified.carrier() {
+                Carrier::Header => SignaturePlace::Header,
+                // No form comes through this door; if one did, it would have the lesser rights.
+                Carrier::Query | Carrier::Form => SignaturePlace::Query,
+            };
+            Some(Facts {
+                holder: accepted.holder(),
+                signed_headers: verified.signed_headers(),
+                signed: SignedAt { place, at: verified.date().unix(), hash: verified.signature_hash() },
+                region: verified.scope().region().to_owned(),
+            })
+        }
+        // It has the rights of a presigned URL wherever it stands: nothing is given for it.
+        AcceptedBy::V4a(accepted) => {
+            let verified = &accepted.verified;
+            let hash = Sha256::digest(verified.signature()).into();
+            Some(Facts {
+                holder: &accepted.holder,
+                signed_headers: verified.signed_headers(),
+                signed: SignedAt { place: SignaturePlace::Query, at: verified.date().unix(), hash },
+                region: verified.region_set().to_string(),
+            })
+        }
+        AcceptedBy::V2(_) => None,
     }
 }
 
-fn parameters(request: &Whole, accepted: &Accepted<'_>) -> Result<Parameters, ApiError> {
+fn waited(accepted: &AcceptedBy<'_>) -> bool {
+    match accepted {
+        AcceptedBy::V4(accepted) => accepted.waited,
+        AcceptedBy::V4a(accepted) => accepted.waited,
+        AcceptedBy::V2(_) => true,
+    }
+}
+
+fn parameters(request: &Whole, signed_headers: &SignedHeaders<'_>) -> Result<Parameters, ApiError> {
     let mut parameters = Parameters::parse(&request.head.method, request.head.uri.query(), &request.body)?;
     for (header, parameter) in &PARAMETERS {
-        let is_signed = accepted.verified.signed_headers().iter().any(|name| name == header.as_str().as_bytes());
+        let is_signed = signed_headers.iter().any(|name| name == header.as_str().as_bytes());
         for value in request.head.headers.get_all(header) {
             let Ok(value) = value.to_str() else {
                 return Err(ApiError::sender(400, "ValidationError", format!("{header} is no text")));
@@ -206,26 +285,17 @@ fn parameters(request: &Whole, accepted: &Accepted<'_>) -> Result<Parameters, Ap
     Ok(parameters)
 }
 
-fn caller(request: &Whole, accepted: &Accepted<'_>, key: &KeyRow, id: &RequestId) -> Caller {
-    let verified = &accepted.verified;
+fn caller(request: &Whole, facts: &Facts<'_>, key: &KeyRow, id: &RequestId) -> Caller {
+    let SignedAt { place, at, hash } = facts.signed;
     Caller {
         account: key.account,
         access_key_id: key.id,
         principal: key.user.clone().map_or(Principal::Root, Principal::User),
-        signed: Signed {
-            place: match verified.carrier() {
-                Carrier::Header => SignaturePlace::Header,
-                // No form comes through this door; if one did, it would have the lesser rights.
-                Carrier::Query | Carrier::Form => SignaturePlace::Query,
-            },
-            method: request.head.method.clone(),
-            at: verified.date().unix(),
-            hash: verified.signature_hash(),
-        },
+        signed: Signed { place, method: request.head.method.clone(), at, hash },
         origin: Origin {
             address: request.address.clone(),
             user_agent: request.user_agent().map(str::to_owned),
-            region: verified.scope().region().to_owned(),
+            region: facts.region.clone(),
         },
         request_id: id.to_string(),
     }

@@ -8,7 +8,7 @@ use super::effort::Effort;
 use super::given::Given;
 use super::search::{CanonicalForms, Found, search};
 use super::variants::{Part, Step};
-use super::{ExplainOptions, checks, gateway, headers, host, path, payload, query, seals};
+use super::{ExplainOptions, checks, gateway, headers, host, path, payload, query, seals, unread};
 use crate::sigv4::{
     Body, Expectation, Family, PreparedSigningKey, Refusal, Regions, RequestHead, SignedRequest, UnixSeconds,
 };
@@ -60,6 +60,18 @@ pub(crate) fn with_key<'a>(
     let seals = seals::with_key(&given, request.authorization(), key);
     let found = search(forms(&given, request), &seals, Effort::ONLINE);
     found.map_or(Vec::new(), |found| describe(refused_for_content(refusal, &given), found))
+}
+
+/// Where a request cannot be read: which rule it is, and what would be taken. Nothing has a part in it but the request.
+pub(crate) fn readable_if(refusal: &Refusal, head: &RequestHead<'_>) -> Vec<Deviation> {
+    let steps = unread::steps(refusal, head).into_iter().enumerate();
+    let message = |index, condition| format!("{} if {condition}", if index == 0 { "is read" } else { "and" });
+    let deviation = |(index, step): (usize, Step)| Deviation {
+        message: message(index, step.condition),
+        name: step.name,
+        same_as: Vec::new(),
+    };
+    steps.map(deviation).collect()
 }
 
 pub(super) fn given<'r, 'a>(

@@ -9,6 +9,7 @@
 mod checks;
 mod deviations;
 mod effort;
+mod form;
 mod gateway;
 mod given;
 mod headers;
@@ -18,6 +19,7 @@ mod payload;
 mod query;
 mod seals;
 mod search;
+mod unread;
 mod v2;
 mod v4a;
 mod variants;
@@ -32,7 +34,8 @@ use crate::sigv4::{
 };
 
 pub use deviations::Deviation;
-pub(crate) use deviations::with_key;
+pub(crate) use deviations::{readable_if, with_key};
+pub(crate) use form::with_key as form_with_key;
 
 /// How to look at a request.
 #[derive(Clone, Copy, Default)]
@@ -97,7 +100,12 @@ pub fn explain(request: &[u8], options: &ExplainOptions<'_>) -> Explanation {
     let service = options.service.unwrap_or_else(|| claimed_service(&head));
     if let Err(error) = explain_steps(&head, body, service, options, &mut explanation) {
         match error {
-            StringToSignError::Refused(refusal) => explanation.refuse(&refusal, Family::of(service)),
+            StringToSignError::Refused(refusal) => {
+                explanation.refuse(&refusal, Family::of(service));
+                if explanation.deviations.is_empty() {
+                    explanation.deviations = deviations::readable_if(&refusal, &head);
+                }
+            }
             StringToSignError::BodyRequired => {
                 explanation.message = Some("the signature covers a hash of the body, and the body is not there".into());
             }
@@ -140,10 +148,11 @@ fn explain_steps<'a>(
     };
     explanation.string_to_sign = request.policy().map(str::to_owned);
     let judged = judge(&request, body, service, options, explanation);
-    if let Err(StringToSignError::Refused(refusal)) = &judged
-        && request.policy().is_none()
-    {
-        explanation.deviations = deviations::offline(&request, head, body, service, options, refusal);
+    if let Err(StringToSignError::Refused(refusal)) = &judged {
+        explanation.deviations = match request.policy() {
+            None => deviations::offline(&request, head, body, service, options, refusal),
+            Some(policy) => form::offline(&request, head, policy, service, options, refusal),
+        };
     }
     judged
 }
@@ -255,6 +264,12 @@ fn find_body<'a>(head: &RequestHead<'a>, rest: &'a [u8], notes: &mut Vec<String>
 
 fn header<'a>(head: &RequestHead<'a>, name: &str) -> Option<&'a [u8]> {
     head.headers().iter().find(|header| header.name.eq_ignore_ascii_case(name.as_bytes())).map(|header| header.value)
+}
+
+/// The number of the line that a header begins in, the request line being the first.
+fn header_line(head: &RequestHead<'_>, index: usize) -> usize {
+    let folds = |value: &[u8]| value.iter().filter(|byte| **byte == b'\n').count();
+    2 + head.headers()[..index].iter().map(|header| 1 + folds(header.value)).sum::<usize>()
 }
 
 /// The service of the credential, wherever it stands, even if the credentials cannot be read as a whole: the words of a

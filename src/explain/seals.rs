@@ -13,6 +13,23 @@ use crate::sigv4::{ALGORITHM, AmzDate, Authorization, CredentialScope, PreparedS
 const REGIONS: [&str; 3] = ["us-east-1", "aws-global", "US"];
 const SERVICES: [&str; 6] = ["s3", "iam", "sts", "execute-api", "es", "s3express"];
 
+/// A key, and what has to be otherwise for it to be the right one.
+pub(super) struct Key {
+    pub key: Arc<PreparedSigningKey>,
+    pub steps: Vec<Step>,
+}
+
+/// Every key that the options allow, where the scope has no part in what is signed.
+pub(super) fn keys(given: &Given<'_, '_>, authorization: &Authorization<'_>, options: &ExplainOptions<'_>) -> Vec<Key> {
+    let Some(secret) = options.secret else { return Vec::new() };
+    let scope = Scope::of(&authorization.scope);
+    let scopes = other_scopes(given, authorization, options);
+    let scopes = scopes.into_iter().map(|(other, step)| Key { key: other.derive(secret), steps: vec![step] });
+    let secrets = other_secrets(secret, options);
+    let secrets = secrets.into_iter().map(|(other, step)| Key { key: scope.derive(&other), steps: vec![step] });
+    std::iter::once(Key { key: scope.derive(secret), steps: Vec::new() }).chain(scopes).chain(secrets).collect()
+}
+
 /// Every key that the options allow, for every scope that a client may have meant.
 pub(super) fn offline(
     given: &Given<'_, '_>,

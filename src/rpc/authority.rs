@@ -28,7 +28,7 @@ impl Verifier for Authority {
             Ok(accepted) => Decision::Accept(acceptance::of(accepted, call.want_signing_key)),
             Err(NotAccepted::Refused(refusal)) => {
                 let deviations = match call.explain {
-                    true => Some(self.deviations(&call.head, call.body, &expectation, &refusal).await),
+                    true => Some(self.deviations(&call.head, content, &expectation, &refusal).await),
                     false => None,
                 };
                 refuse(family, &refusal, deviations)

@@ -86,6 +86,18 @@ fn keys_that_are_not_good_are_refused_as_ever() {
 }
 
 #[test]
+fn sts_takes_it_as_aws_does_and_iam_does_not() {
+    let dev = Dev::start();
+    let key = dev.user("alice");
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/sts_v4a.py");
+    let mut command = dev.client("python3", &key);
+    let output = command.env_remove("BOTO_DISABLE_CRT").arg(script).output().expect("python3 runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected = "arn:aws:iam::123456789012:user/alice\nIncompleteSignature\n";
+    assert_eq!(printed, expected, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn signed_chunks_are_verified_with_the_public_key_of_the_answer() {
     let dev = Dev::start();
     let key = dev.user("alice");
