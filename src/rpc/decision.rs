@@ -152,6 +152,12 @@ impl HeaderNames<'_> {
             Self::Named(names) => (None, Some(names)),
         };
         let named = named.into_iter().flatten().map(|name| Cow::Borrowed(&**name));
-        listed.into_iter().flatten().map(String::from_utf8_lossy).chain(named)
+        listed.into_iter().flatten().map(text).chain(named)
     }
+}
+
+/// Names of headers that are there are ASCII.
+#[inline]
+fn text(name: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed)
 }

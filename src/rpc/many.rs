@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesOrdered;
@@ -30,9 +31,9 @@ pub(super) async fn batch<A: Verifier>(
         return Err(Malformed::too_large("requests", format!("more than {MAX_BATCH} requests in a batch")));
     }
     let (mut outcomes, mut outcome) = (WrittenBatch::with_capacity(requests.len()), Written::default());
-    let mut waiting = Vec::new();
+    let (mut waiting, mut since) = (Vec::new(), Instant::now());
     for request in requests {
-        match at_hand(decider, asking, request, &mut outcome) {
+        match at_hand(decider, asking, request, &mut since, &mut outcome) {
             true => outcomes.push(&outcome),
             false => {
                 let place = outcomes.end();
@@ -63,6 +64,7 @@ impl<A: Verifier> Outcomes<A> {
 
     /// Takes requests that are there. An outcome that needs no wait comes back at once, if none has to come before it.
     fn take_requests(&mut self, context: &mut Context<'_>) -> Option<Written> {
+        let mut since = Instant::now();
         while self.waiting.len() < AT_A_TIME
             && let Some(requests) = &mut self.requests
             && let Poll::Ready(request) = requests.poll_next_unpin(context)
@@ -72,7 +74,7 @@ impl<A: Verifier> Outcomes<A> {
                 Some(Err(status)) => self.waiting.push_back(std::future::ready(Err(status)).boxed()),
                 Some(Ok(request)) => {
                     let mut outcome = Written::default();
-                    match at_hand(&self.decider, &self.asking, &request, &mut outcome) {
+                    match at_hand(&self.decider, &self.asking, &request, &mut since, &mut outcome) {
                         true if self.waiting.is_empty() => return Some(outcome),
                         true => self.waiting.push_back(std::future::ready(Ok(outcome)).boxed()),
                         false => self.waiting.push_back(self.decide(request)),
@@ -108,13 +110,14 @@ fn at_hand<A: Verifier>(
     decider: &Decider<A>,
     asking: &Asking,
     request: &v1::VerifyRequest,
+    since: &mut Instant,
     outcome: &mut Written,
 ) -> bool {
     let Ok(call) = verify_call(request) else { return false };
     if asking.caller.check(&call).is_err() {
         return false;
     }
-    let Some(accepted) = decider.decide_at_hand(&call, &asking.caller) else { return false };
+    let Some(accepted) = decider.decide_at_hand(&call, &asking.caller, since) else { return false };
     outcome.put_accepted_outcome(&accepted);
     true
 }
