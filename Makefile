@@ -57,7 +57,7 @@ softhsm:
 	$(call install,softhsm2-util=softhsm2 cc=gcc)
 
 test-tools:
-	$(call install,pkcs11-tool=opensc curl=curl gdb=gdb valgrind=valgrind python3=python3)
+	$(call install,pkcs11-tool=opensc certutil=libnss3-tools curl=curl gdb=gdb valgrind=valgrind python3=python3)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq postgresql; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
 

@@ -3,7 +3,7 @@
 //! It stands apart from the authority's configuration because the worker does not trust the authority: rights that
 //! are not written here are not had, whatever comes over the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,6 +82,9 @@ pub struct TokenConfig {
     /// The classes of masters that are another here than where they were made: of replicas.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub classes: BTreeMap<u8, KeyClass>,
+    /// What the module cannot tell of a key: neither set nor demanded.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub cannot_tell: BTreeSet<Untold>,
     /// The file that says that this token refused the PIN. While it is there, nobody logs in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latch: Option<PathBuf>,
@@ -96,6 +99,24 @@ impl TokenConfig {
 
 fn one() -> u16 {
     1
+}
+
+/// An attribute that some modules do not know, or keep no account of. There are no others: a module that cannot tell whether
+/// a key may leave it holds no master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Untold {
+    /// For which mechanisms a key is good.
+    #[serde(rename = "CKA_ALLOWED_MECHANISMS")]
+    AllowedMechanisms,
+    /// Whether it can be copied.
+    #[serde(rename = "CKA_COPYABLE")]
+    Copyable,
+    /// Whether it can be destroyed.
+    #[serde(rename = "CKA_DESTROYABLE")]
+    Destroyable,
+    /// Whether it was made on this token.
+    #[serde(rename = "CKA_LOCAL")]
+    Local,
 }
 
 /// Where a PIN comes from; never the command line.

@@ -55,7 +55,8 @@ impl Store {
             serial: None,
             pin: PinSource::File(self.directory.join("pin")),
             sessions: 1,
-            classes: std::collections::BTreeMap::new(),
+            classes: Default::default(),
+            cannot_tell: Default::default(),
             latch: None,
         })
     }

@@ -65,6 +65,7 @@ fn config() -> WorkerConfig {
             pin: PinSource::Env("NONE".into()),
             sessions: 1,
             classes: Default::default(),
+            cannot_tell: Default::default(),
             latch: None,
         },
         // Account 123456789012 has the share 0x2d40: inside generation 0 and 1, outside generation 2.

@@ -203,6 +203,7 @@ fn of_socket(token: &Token) -> Outcome {
         ("pin_prompt", token.pin_prompt),
         ("sessions", token.sessions != 1),
         ("replicas", !token.replicas.is_empty()),
+        ("cannot_tell", !token.cannot_tell.is_empty()),
         ("environment", !token.environment.is_empty()),
     ];
     strange.into_iter().try_for_each(|(key, is_set)| {

@@ -1,9 +1,9 @@
 //! `[hsm]` and `[[token]]`: the tokens that hold the masters, and the workers that ask them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rederive_hsm::config::{KeyClass, PinSource, TokenConfig};
+use rederive_hsm::config::{KeyClass, PinSource, TokenConfig, Untold};
 use rederive_hsm::pkcs11::LATCH_PREFIX;
 use serde::Deserialize;
 
@@ -72,6 +72,9 @@ pub struct Token {
     /// Whether other nodes use the worker behind the socket as well, whose requests are no alarm then.
     #[serde(default)]
     pub shared: bool,
+    /// Attributes of keys that its module does not know, or keeps no account of: neither set nor demanded.
+    #[serde(default)]
+    pub cannot_tell: BTreeSet<Untold>,
     /// Variables set for the worker that loads the module, such as `SOFTHSM2_CONF`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -104,6 +107,7 @@ impl Token {
             pin,
             sessions: self.sessions,
             classes: self.replicas.iter().map(|generation| (*generation, KeyClass::Replica)).collect(),
+            cannot_tell: self.cannot_tell.clone(),
             latch: Some(self.latch(state_dir)),
         })
     }

@@ -6,6 +6,7 @@ mod ceremony;
 #[path = "../common/mod.rs"]
 mod common;
 mod matrix;
+mod modules;
 mod oracle;
 mod own_worker;
 mod pin;

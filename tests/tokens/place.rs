@@ -12,9 +12,9 @@ use rederive_hsm::client::admin;
 use rederive_hsm::config::{KeyClass, TokenConfig};
 use rederive_hsm::derivation::{Purpose, subkey_message};
 use rederive_hsm::secret::Secret32;
-use rederive_hsm::softhsm::{self, Store};
+use rederive_hsm::softhsm::Store;
 use rederive_hsm::worker::AdminRequest;
-use rederive_shim::{CONTROL, Control, MODULE};
+use rederive_shim::{CONTROL, Control, MODULE, PARAMETERS};
 use serde_json::Value;
 
 use crate::common::{self, Pair, REDERIVE, sign};
@@ -41,7 +41,17 @@ fn shim() -> PathBuf {
 pub struct Token {
     pub name: &'static str,
     pub control: Control,
-    environment: Vec<(String, String)>,
+    pub environment: Vec<(String, String)>,
+    /// What its module cannot tell of a key, as the configuration names it.
+    pub cannot_tell: &'static [&'static str],
+}
+
+/// A module that tokens are made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Module {
+    SoftHsm,
+    /// NSS softokn, whose token is a directory that `certutil` makes.
+    Nss,
 }
 
 /// Tokens, a registry that knows their master as generation 0, an account.
@@ -54,8 +64,13 @@ pub struct Place {
 impl Place {
     /// With so many workers for each token.
     pub fn new(names: &[&'static str], workers: usize) -> Self {
+        Self::on(Module::SoftHsm, names, workers)
+    }
+
+    /// The same on any module.
+    pub fn on(module: Module, names: &[&'static str], workers: usize) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let tokens: Vec<Token> = names.iter().map(|name| token(directory.path(), name)).collect();
+        let tokens: Vec<Token> = names.iter().map(|name| token(module, directory.path(), name)).collect();
         let mut config = format!(
             "state_dir = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[rpc]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
             directory.path().join("state")
@@ -64,11 +79,12 @@ impl Place {
             let environment = token.environment.iter().map(|(name, value)| format!("{name} = {value:?}"));
             config += &format!(
                 "[[token]]\nname = {0:?}\nmodule = {1:?}\nlabel = {0:?}\npin_file = {2:?}\nworkers = {workers}\n\
-                 replicas = [0]\nenvironment = {{ {3} }}\n",
+                 replicas = [0]\ncannot_tell = {4:?}\nenvironment = {{ {3} }}\n",
                 token.name,
                 shim(),
                 directory.path().join(token.name).join("pin"),
-                environment.collect::<Vec<_>>().join(", ")
+                environment.collect::<Vec<_>>().join(", "),
+                token.cannot_tell
             );
         }
         std::fs::write(directory.path().join("rederive.toml"), config).expect("writable");
@@ -174,29 +190,67 @@ impl Place {
     }
 }
 
-/// A SoftHSM token with the known master in it.
-fn token(directory: &Path, name: &'static str) -> Token {
+/// A token with the known master in it.
+fn token(module: Module, directory: &Path, name: &'static str) -> Token {
+    let (environment, cannot_tell): (_, &[&str]) = match module {
+        Module::SoftHsm => (softhsm(directory, name), &[]),
+        Module::Nss => (nss(directory, name), NSS_CANNOT_TELL),
+    };
+    let control = directory.join(name).join("control");
+    let mut token = Token { name, control: Control::open(&control).expect("mapped"), environment, cannot_tell };
+    token.environment.push((CONTROL.into(), control.display().to_string()));
+    token.control.seed(name.bytes().map(u64::from).sum());
+    let said = token.plant(directory);
+    assert!(said.contains("planted"), "{said}");
+    token
+}
+
+/// What NSS softokn 3.87 does not know, and one attribute that it forgets.
+const NSS_CANNOT_TELL: &[&str] = &["CKA_ALLOWED_MECHANISMS", "CKA_COPYABLE", "CKA_DESTROYABLE", "CKA_LOCAL"];
+
+impl Token {
+    /// Puts the known master into it. A module finds its store by variables of its process, so it is done by one of its own.
+    pub fn plant(&self, directory: &Path) -> String {
+        let pin = std::fs::read_to_string(directory.join(self.name).join("pin")).expect("a PIN");
+        let planted = Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "plant::a_known_master", "--nocapture"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs([("PLANT_MODULE", shim().as_os_str()), ("PLANT_PIN", pin.trim().as_ref())])
+            .envs([("PLANT_LABEL", self.name), ("PLANT_CANNOT_TELL", &self.cannot_tell.join(" "))])
+            .output()
+            .expect("runs");
+        String::from_utf8_lossy(&planted.stdout).into_owned() + &String::from_utf8_lossy(&planted.stderr)
+    }
+}
+
+/// An NSS database as a token; gives the variables by which it is found.
+fn nss(directory: &Path, name: &str) -> Vec<(String, String)> {
+    const MODULES: [&str; 3] = [
+        "/usr/lib/x86_64-linux-gnu/libsoftokn3.so",
+        "/usr/lib/aarch64-linux-gnu/libsoftokn3.so",
+        "/usr/lib64/libsoftokn3.so",
+    ];
+    let module = MODULES.iter().find(|path| Path::new(path).exists()).expect("NSS softokn is installed (libnss3)");
+    let store = directory.join(name);
+    std::fs::create_dir_all(&store).expect("a directory");
+    std::fs::write(store.join("pin"), "0123456789abcdef\n").expect("writable");
+    let database = format!("sql:{}", store.display());
+    let made = Command::new("certutil").args(["-N", "-d", &database, "-f"]).arg(store.join("pin")).output();
+    assert!(made.expect("certutil is installed (libnss3-tools)").status.success());
+    let parameters =
+        format!("configdir='{database}' certPrefix='' keyPrefix='' secmod='' flags= dbTokenDescription='{name}'");
+    vec![(MODULE.into(), (*module).into()), (PARAMETERS.into(), parameters)]
+}
+
+/// A SoftHSM token; gives the variables by which it is found.
+fn softhsm(directory: &Path, name: &str) -> Vec<(String, String)> {
     let store = Store::prepare(&directory.join(name)).expect("a store");
     let config = TokenConfig { label: Some(name.into()), ..store.token(name).expect("SoftHSM is installed") };
     let request = AdminRequest::Initialise { token: config.clone() };
     admin(Path::new(REDERIVE), &store.environment(), &request, LONG).expect("an answer");
-    let pin = std::fs::read_to_string(directory.join(name).join("pin")).expect("a PIN");
-    // SoftHSM finds its store by a variable of its process, so the master is planted by a process of its own.
-    let planted = Command::new(std::env::current_exe().expect("a path"))
-        .args(["--exact", "plant::a_known_master", "--nocapture"])
-        .envs(store.environment())
-        .envs([("PLANT_MODULE", config.module.as_os_str()), ("PLANT_PIN", pin.trim().as_ref())])
-        .output()
-        .expect("runs");
-    let said = String::from_utf8_lossy(&planted.stdout).into_owned() + &String::from_utf8_lossy(&planted.stderr);
-    assert!(planted.status.success() && said.contains("planted"), "{said}");
-    let control = directory.join(name).join("control");
     let mut environment = store.environment();
-    environment.push((MODULE.into(), softhsm::module().expect("SoftHSM is installed").display().to_string()));
-    environment.push((CONTROL.into(), control.display().to_string()));
-    let control = Control::open(&control).expect("mapped");
-    control.seed(name.bytes().map(u64::from).sum());
-    Token { name, control, environment }
+    environment.push((MODULE.into(), config.module.display().to_string()));
+    environment
 }
 
 /// A running `serve`, killed when dropped.

@@ -4,6 +4,7 @@ use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{Attribute, KeyType, ObjectClass};
 use cryptoki::session::UserType;
+use cryptoki::slot::Slot;
 use cryptoki::types::AuthPin;
 use rederive_hsm::access_key_id::Generation;
 use rederive_hsm::pkcs11::cka_id;
@@ -16,10 +17,20 @@ fn a_known_master() {
     let (Some(module), Ok(pin)) = (std::env::var_os("PLANT_MODULE"), std::env::var("PLANT_PIN")) else { return };
     let module = Pkcs11::new(module).expect("loads");
     module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).expect("initialises");
-    let slot = module.get_slots_with_initialized_token().expect("slots")[0];
+    let label = std::env::var("PLANT_LABEL").expect("a label");
+    let is_it = |slot: &Slot| module.get_token_info(*slot).is_ok_and(|info| info.label().trim_end() == label);
+    let slot = module.get_slots_with_initialized_token().expect("slots").into_iter().find(is_it).expect("the token");
     let session = module.open_rw_session(slot).expect("a session");
     session.login(UserType::User, Some(&AuthPin::from(pin))).expect("logs in");
-    session.create_object(&template()).expect("created");
+    let cannot_tell = std::env::var("PLANT_CANNOT_TELL").unwrap_or_default();
+    let mut template = template();
+    template.retain(|attribute| match attribute {
+        Attribute::AllowedMechanisms(_) => !cannot_tell.contains("CKA_ALLOWED_MECHANISMS"),
+        Attribute::Copyable(_) => !cannot_tell.contains("CKA_COPYABLE"),
+        Attribute::Destroyable(_) => !cannot_tell.contains("CKA_DESTROYABLE"),
+        _ => true,
+    });
+    session.create_object(&template).expect("created");
     println!("planted");
 }
 

@@ -15,5 +15,7 @@ pub use values::RETURN_VALUES;
 
 /// The variable that names the real module.
 pub const MODULE: &str = "REDERIVE_SHIM_MODULE";
+/// The variable with the parameters that NSS softokn takes from who loads it, where the standard has a reserved pointer.
+pub const PARAMETERS: &str = "REDERIVE_SHIM_PARAMETERS";
 /// The variable that names the file of the shared memory.
 pub const CONTROL: &str = "REDERIVE_SHIM_CONTROL";

@@ -3,6 +3,7 @@
 #![allow(non_snake_case, reason = "the names of the standard")]
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -240,11 +241,41 @@ unsafe extern "C" fn initialize(arguments: CK_VOID_PTR) -> CK_RV {
     let Some(real) = real() else { return CKR_GENERAL_ERROR };
     // A process that initialises it again after a fork keeps the rule.
     real.owner.store(0, Ordering::Relaxed);
-    let (value, _) = real.through(Call::Initialize, None, || call!(real.C_Initialize(arguments)));
+    let parameters = std::env::var(crate::PARAMETERS).ok().and_then(|text| CString::new(text).ok());
+    let (value, _) = real.through(Call::Initialize, None, || match &parameters {
+        None => call!(real.C_Initialize(arguments)),
+        Some(parameters) => {
+            let mut extended = Extended::of(parameters);
+            call!(real.C_Initialize((&raw mut extended).cast()))
+        }
+    });
     if value == CKR_OK {
         real.owner.store(std::process::id(), Ordering::Relaxed);
     }
     value
+}
+
+/// `C_Initialize`'s arguments as NSS extends them: its parameters stand where the standard's reserved pointer does, and that
+/// comes after them.
+#[repr(C)]
+struct Extended {
+    standard: CK_C_INITIALIZE_ARGS,
+    reserved: CK_VOID_PTR,
+}
+
+impl Extended {
+    /// Points into `parameters`, which outlives the call.
+    fn of(parameters: &CString) -> Self {
+        let standard = CK_C_INITIALIZE_ARGS {
+            CreateMutex: None,
+            DestroyMutex: None,
+            LockMutex: None,
+            UnlockMutex: None,
+            flags: CKF_OS_LOCKING_OK,
+            pReserved: parameters.as_ptr().cast_mut().cast(),
+        };
+        Self { standard, reserved: std::ptr::null_mut() }
+    }
 }
 
 unsafe extern "C" fn finalize(reserved: CK_VOID_PTR) -> CK_RV {

@@ -4,15 +4,17 @@ use cryptoki::mechanism::MechanismType;
 use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
 
+use std::collections::BTreeSet;
+
 use super::{TokenError, call, cka_id};
 use crate::access_key_id::Generation;
-use crate::config::KeyClass;
+use crate::config::{KeyClass, Untold};
 
 /// Bytes in a master key.
 const MASTER_BYTES: u64 = 32;
 
-/// What a key of a class is generated with.
-pub(super) fn template(generation: Generation, class: KeyClass) -> Vec<Attribute> {
+/// What a key of a class is generated with, on a module that cannot tell everything.
+pub(super) fn template(generation: Generation, class: KeyClass, cannot_tell: &BTreeSet<Untold>) -> Vec<Attribute> {
     let mut template = vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::GENERIC_SECRET),
@@ -22,7 +24,19 @@ pub(super) fn template(generation: Generation, class: KeyClass) -> Vec<Attribute
         Attribute::AllowedMechanisms(vec![MechanismType::SHA256_HMAC]),
     ];
     template.extend(settable(class));
+    template.retain(|attribute| is_told(attribute, cannot_tell));
     template
+}
+
+fn is_told(attribute: &Attribute, cannot_tell: &BTreeSet<Untold>) -> bool {
+    let untold = match attribute.attribute_type() {
+        AttributeType::AllowedMechanisms => Untold::AllowedMechanisms,
+        AttributeType::Copyable => Untold::Copyable,
+        AttributeType::Destroyable => Untold::Destroyable,
+        AttributeType::Local => Untold::Local,
+        _ => return true,
+    };
+    !cannot_tell.contains(&untold)
 }
 
 /// What tools show of a master.
@@ -97,8 +111,12 @@ pub(super) fn check(
     key: ObjectHandle,
     generation: Generation,
     class: KeyClass,
+    cannot_tell: &BTreeSet<Untold>,
 ) -> Result<(), TokenError> {
-    let is = |demanded| first_wrong(token, session, key, demanded);
+    let is = |mut demanded: Vec<Attribute>| {
+        demanded.retain(|attribute| is_told(attribute, cannot_tell));
+        first_wrong(token, session, key, demanded)
+    };
     let wrong = match class {
         KeyClass::Strict | KeyClass::Copyable => is(demanded(class, Past::MadeHere))?,
         KeyClass::Replicable => is(demanded(class, Past::MadeToBeMoved))?,

@@ -17,7 +17,8 @@ pub fn generate(token: &Token, from: Generation, class: KeyClass) -> Result<(Gen
     let failed = |error| call(&token.name, error);
     let session = token.module.open_rw_session(token.slot).map_err(failed)?;
     let generation = first_free(token, &session, from)?;
-    session.generate_key(&Mechanism::GenericSecretKeyGen, &attributes::template(generation, class)).map_err(failed)?;
+    let template = attributes::template(generation, class, &token.config.cannot_tell);
+    session.generate_key(&Mechanism::GenericSecretKeyGen, &template).map_err(failed)?;
     let key = token.find_key(&session, generation, class)?;
     let check_value = sign(&token.name, &session, key, &subkey_message(Purpose::CheckValue))?;
     Ok((generation, *check_value.expose()))

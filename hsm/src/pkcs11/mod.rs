@@ -241,6 +241,9 @@ impl Token {
     /// Loads the module, finds the token, logs in once.
     pub fn open(config: &TokenConfig) -> Result<Self, TokenError> {
         latch::check(config)?;
+        if !config.cannot_tell.is_empty() {
+            tracing::warn!(token = config.name, cannot_tell = ?config.cannot_tell, "the module cannot tell all of its keys");
+        }
         let module = load(config)?;
         let slot = find_slot(config, &module)?;
         let login = module.open_ro_session(slot).map_err(|error| call(&config.name, error))?;
@@ -280,7 +283,7 @@ impl Token {
                 generation,
             });
         };
-        attributes::check(&self.name, session, key, generation, class)?;
+        attributes::check(&self.name, session, key, generation, class, &self.config.cannot_tell)?;
         Ok(key)
     }
 

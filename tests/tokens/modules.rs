@@ -1,0 +1,97 @@
+//! The same contract on every PKCS#11 module: what a worker relies on holds, or is among what the module cannot do.
+
+use rederive_shim::{Call, Deed, Fault, How, When};
+
+use crate::common;
+use crate::oracle::{Tally, Truth, ask_both, cold};
+use crate::place::{LONG, Module, Place};
+
+/// What a token with one worker has to do, on each module.
+fn contract(module: Module) {
+    let place = Place::on(module, &["a"], 1);
+    let mut tally = Tally::default();
+
+    // The master, its attributes and its check value are taken, and its answers are software's.
+    let node = place.whole();
+    tally.add(ask_both(&node, &place.root, 3, "at first"));
+    tally.judge_key(&node.new_key(&place.root, "alice").expect("a key"), "a new key");
+
+    // What is lost is found again: every session, and the process.
+    let control = &place.tokens[0].control;
+    let lost = Fault { call: Call::Sign, deed: Deed::LoseSessions, when: When::Before, how: How::Times(1) };
+    control.arm(0, lost);
+    common::wait_until("sessions again", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
+    control.disarm_all();
+    assert!(control.injected(Call::Sign) == 1, "the control: sessions were lost");
+    let old = node.worker_ids("a");
+    old.iter().for_each(|id| common::kill(*id, "KILL"));
+    common::wait_until("another worker", LONG, || {
+        node.worker_ids("a").iter().all(|id| !old.contains(id)) && node.workers("a", "trusted") == 1.0
+    });
+    tally.add(ask_both(&node, &place.root, 3, "after a death"));
+
+    // A master that the token makes itself is as its class demands, and makes keys.
+    let made = place.run(&["generation", "create"]);
+    assert!(made.contains("generation   1  issuing"), "{made}");
+    let doctor = place.run(&["doctor"]);
+    assert!(doctor.contains("check values of 2 generations are right"), "{doctor}");
+    common::wait_until("keys of the new master", LONG, || node.workers("a", "trusted") == 1.0);
+    let key = node.new_key(&place.root, "bob").expect("a key");
+    assert_eq!(node.verdict(&cold(&key, Truth::Valid)), "accept");
+    assert_eq!(node.verdict(&cold(&key, Truth::Forged)), "refuse SignatureDoesNotMatch");
+    drop(node);
+    tally.check();
+    assert_eq!((control.forked(), control.raced()), (0, 0), "rules of the standard");
+
+    // Two keys of one CKA_ID: nobody can tell which is meant. NSS has no two, for it puts the second in the first one's place.
+    let said = place.tokens[0].plant(place.directory.path());
+    assert!(said.contains("planted"), "{said}");
+    if module == Module::SoftHsm {
+        let refused = refused(&place);
+        assert!(refused.contains("2 keys with CKA_ID 726564657269766500"), "{refused}");
+    } else {
+        place.run(&["doctor"]);
+    }
+
+    // A wrong PIN is tried once.
+    std::fs::write(place.directory.path().join("a/pin"), "wrong-pin\n").expect("writable");
+    let before = control.calls(Call::Login);
+    (0..3).for_each(|_| assert!(self::refused(&place).contains("refused the PIN")));
+    assert_eq!(control.calls(Call::Login) - before, 1);
+}
+
+/// What `doctor` says where it finds something wrong.
+fn refused(place: &Place) -> String {
+    let doctor = std::process::Command::new(common::REDERIVE).args(["doctor", "--config"]).arg(place.config()).output();
+    let doctor = doctor.expect("runs");
+    assert!(!doctor.status.success());
+    String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr)
+}
+
+#[test]
+fn softhsm_keeps_the_contract() {
+    contract(Module::SoftHsm);
+}
+
+#[test]
+fn nss_softokn_keeps_the_contract() {
+    contract(Module::Nss);
+}
+
+/// Without being told what it cannot tell, a key of NSS is refused: the control of the list.
+#[test]
+fn what_a_module_cannot_tell_has_to_be_said() {
+    let place = Place::on(Module::Nss, &["a"], 1);
+    place.run(&["generation", "create"]);
+    let config = std::fs::read_to_string(place.config()).expect("readable");
+    for untold in place.tokens[0].cannot_tell {
+        let other = if *untold == "CKA_LOCAL" { "CKA_COPYABLE" } else { "CKA_LOCAL" };
+        std::fs::write(place.config(), config.replace(untold, other)).expect("writable");
+        let refused = refused(&place);
+        let found = if *untold == "CKA_LOCAL" { "false" } else { "(not told)" };
+        assert!(refused.contains(&format!("{untold} = {found}")), "{untold}: {refused}");
+    }
+    std::fs::write(place.config(), config.replace("CKA_LOCAL", "CKA_SENSITIVE")).expect("writable");
+    let refused = refused(&place);
+    assert!(refused.contains("CKA_SENSITIVE"), "whether a key can leave is not among them: {refused}");
+}
