@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rederive_hsm::client::{STATES, TokenState};
 use rederive_hsm::wire::Reason;
+use rederive_memory::kinds;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -210,6 +211,7 @@ fn readings(authority: Arc<Authority>, audit: Audit) -> impl Fn() -> Readings + 
             hsm_differences: count(&counts.differences),
             hsm_refusals: Reason::ALL.iter().map(|one| (one.word(), count(&counts.refusals[one.index()]))).collect(),
             master_uses: authority.hsm().uses(),
+            secret_memory: kinds().map(|(kind, bytes)| (kind.word(), bytes)).to_vec(),
             hsm_workers: workers_by_token(&authority.hsm().tokens()),
             deny_list_age: now.as_ref().map_or(0, |now| now - authority.deny_list_as_of()),
             clock_trusted: now.is_ok(),

@@ -1,5 +1,6 @@
 //! The secret hunt: after issuing keys and under load, no secret that was issued is in the registry, the state directory, the
-//! log at its most verbose level, or a core dump of the serving process.
+//! log at its most verbose level, a core dump of the serving process, or what root reads of its memory. Nor is a signing key that is
+//! in use, where the kernel has memory for secrets.
 
 mod common;
 
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use common::{Dev, Pair, sign};
+use rederive_hsm::signing_key::{ScopeDate, SigningKey};
 
 /// Bytes of a window: shorter ones match by chance, longer ones miss torn copies.
 const WINDOW: usize = 16;
@@ -38,15 +40,16 @@ fn windows(secrets: &[String]) -> HashSet<[u8; WINDOW]> {
 
 /// How many windows of `bytes` are windows of a secret.
 fn hits(bytes: &[u8], windows: &HashSet<[u8; WINDOW]>) -> usize {
-    // A filter on two bytes, so that a core dump of a hundred megabytes takes seconds.
-    let mut heads = vec![false; 1 << 16];
-    for window in windows {
-        heads[usize::from(u16::from_be_bytes([window[0], window[1]]))] = true;
-    }
-    bytes
-        .windows(WINDOW)
-        .filter(|window| heads[usize::from(u16::from_be_bytes([window[0], window[1]]))] && windows.contains(*window))
-        .count()
+    // A filter on three bytes, so that hundreds of megabytes take seconds.
+    let head = |window: &[u8]| usize::from(window[0]) << 16 | usize::from(window[1]) << 8 | usize::from(window[2]);
+    let mut heads = vec![false; 1 << 24];
+    windows.iter().for_each(|window| heads[head(window)] = true);
+    // Most of it is zero, and no secret is.
+    let is_empty = |page: &[u8]| page.iter().all(|byte| *byte == 0);
+    let pages = (0..bytes.len()).step_by(4096).map(|at| &bytes[at..bytes.len().min(at + 4096 + WINDOW - 1)]);
+    let found =
+        |page: &[u8]| page.windows(WINDOW).filter(|window| heads[head(window)] && windows.contains(*window)).count();
+    pages.filter(|page| !is_empty(page)).map(found).sum()
 }
 
 fn files(directory: &Path) -> Vec<std::path::PathBuf> {
@@ -58,11 +61,55 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(walk).collect()
 }
 
+/// A command as root, whom alone a process that is not dumpable lets look at it.
+fn as_root(program: &str) -> Command {
+    if rustix::process::getuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
+}
+
 fn core_dump(process: u32, into: &Path) -> Vec<u8> {
     let output =
-        Command::new("gcore").arg("-o").arg(into.join("core")).arg(process.to_string()).output().expect("gcore runs");
+        as_root("gcore").arg("-o").arg(into.join("core")).arg(process.to_string()).output().expect("gcore runs");
     let path = into.join(format!("core.{process}"));
+    let _ = as_root("chmod").arg("a+r").arg(&path).status();
     std::fs::read(&path).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// All that root may read of a process's memory, and how many bytes were refused.
+fn memory(process: u32) -> (Vec<u8>, usize) {
+    let script = "import sys\nrefused = 0\nwith open(f'/proc/{sys.argv[1]}/maps') as maps, open(f'/proc/{sys.argv[1]}/mem', 'rb', 0) as mem:\n \
+                  for line in maps:\n  at, to = (int(n, 16) for n in line.split()[0].split('-'))\n  if line.split()[1][0] != 'r': continue\n  \
+                  try:\n   mem.seek(at)\n   left = to - at\n   while left:\n    part = mem.read(min(left, 1 << 20))\n    if not part: raise OSError\n    \
+                  sys.stdout.buffer.write(part); left -= len(part)\n  except (OSError, ValueError, OverflowError):\n   \
+                  refused += left if 'secretmem' in line else 0\nprint(refused, file=sys.stderr)\n";
+    let output = as_root("python3").args(["-c", script]).arg(process.to_string()).output().expect("python3 runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.stdout, said.trim().parse().unwrap_or_else(|_| panic!("{said}")))
+}
+
+/// What a signing key is in memory: itself, and the two states of its HMAC, as words of this machine.
+fn traces_of(key: &SigningKey) -> Vec<Vec<u8>> {
+    let state = |pad: u8| {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(key.expose()).for_each(|(byte, key)| *byte ^= key);
+        let mut words = [
+            0x6a09_e667_u32,
+            0xbb67_ae85,
+            0x3c6e_f372,
+            0xa54f_f53a,
+            0x510e_527f,
+            0x9b05_688c,
+            0x1f83_d9ab,
+            0x5be0_cd19,
+        ];
+        sha2::block_api::compress256(&mut words, &[block]);
+        words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+    };
+    vec![key.expose().to_vec(), state(0x36), state(0x5c)]
 }
 
 fn issue(dev: &Dev, count: usize) -> Vec<Pair> {
@@ -95,10 +142,20 @@ fn no_secret_is_found_anywhere_and_a_planted_one_is() {
     let mut secrets: Vec<String> = pairs.iter().map(|pair| pair.secret_access_key.clone()).collect();
     secrets.push(dev.ready.root.secret_access_key.clone());
     let windows = windows(&secrets);
+    let date = ScopeDate::of_day(sign::now().div_euclid(86_400)).expect("a day");
+    let keys = pairs.iter().map(|pair| {
+        SigningKey::derive_from_text(pair.secret_access_key.as_bytes(), date.digits(), &dev.ready.region, "s3")
+    });
+    let in_use: HashSet<[u8; WINDOW]> = keys
+        .flat_map(|key| traces_of(&key))
+        .flat_map(|trace| {
+            trace.windows(WINDOW).map(|window| window.try_into().expect("its length")).collect::<Vec<_>>()
+        })
+        .collect();
     let planted = "plantedSecretAsUserAgent/0123456789+abcd";
 
     let stop = AtomicBool::new(false);
-    let dump = std::thread::scope(|scope| {
+    let (dump, (memory, refused)) = std::thread::scope(|scope| {
         for thread in 0..2 {
             let (dev, pairs, stop) = (&dev, &pairs, &stop);
             scope.spawn(move || {
@@ -119,13 +176,35 @@ fn no_secret_is_found_anywhere_and_a_planted_one_is() {
         std::io::Write::write_all(&mut socket, head.as_bytes()).expect("sent");
         std::thread::sleep(std::time::Duration::from_millis(500));
         let dump = core_dump(dev.process.id(), dev.state.parent().expect("a parent"));
+        let memory = memory(dev.process.id());
         stop.store(true, Ordering::Relaxed);
-        dump
+        (dump, memory)
     });
     assert!(dump.len() > 1 << 20, "a whole dump");
     assert_eq!(hits(&dump, &windows), 0, "secrets in a core dump of serve");
+    assert_eq!(hits(&dump, &in_use), 0, "signing keys in a core dump of serve");
     let control = self::windows(&[planted.to_owned()]);
     assert!(hits(&dump, &control) > 0, "the control: the planted secret is found in the dump");
+
+    assert!(memory.len() > 1 << 20, "all of its memory");
+    assert_eq!(hits(&memory, &windows), 0, "secrets in the memory of serve");
+    assert!(hits(&memory, &control) > 0, "the control: the planted secret is found in its memory");
+    let of_kind = |kind: &str| dev.metric(&format!("rederive_secret_memory_bytes{{kind=\"{kind}\"}}"));
+    let found = hits(&memory, &in_use);
+    if of_kind("locked") + of_kind("swappable") == 0.0 {
+        assert_eq!(found, 0, "signing keys where root can read them");
+        assert!(
+            refused >= 300 * 96,
+            "the control: there are keys, in memory that not even root may read: {refused} bytes"
+        );
+    } else {
+        assert!(found > 0, "the control: they are found where the kernel has no memory for secrets");
+        println!("SKIPPED: this kernel has no memfd_secret, so root may read the signing keys in use");
+    }
+    if !rustix::process::getuid().is_root() {
+        let opened = std::fs::File::open(format!("/proc/{}/mem", dev.process.id()));
+        assert!(opened.is_err(), "its own user may not read it");
+    }
 
     let mut in_log = 0;
     for path in files(&dev.state) {

@@ -11,6 +11,7 @@
 //! - [`client`]: the authority's end, with deadlines and restarts;
 //! - [`pkcs11`]: the token, the only code that calls the module;
 //! - [`tally`]: counts that both ends keep of the same requests;
+//! - [`dumps`]: what keeps a process out of core dumps;
 //! - [`softhsm`]: makes a SoftHSM token for development and tests.
 //!
 //! Nothing here knows HTTP, canonical requests or the registry.
@@ -19,6 +20,7 @@ pub mod access_key_id;
 pub mod client;
 pub mod config;
 pub mod derivation;
+pub mod dumps;
 pub mod feed_head;
 pub mod pkcs11;
 pub mod region_set;

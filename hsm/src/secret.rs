@@ -3,20 +3,21 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use rederive_memory::Locked;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::Zeroize;
 
 /// 32 secret bytes: an HMAC output, and whatever is derived from one.
 ///
-/// They stay in one heap allocation from birth to drop, so that moving the value leaves no copies behind.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Secret32(Box<[u8; 32]>);
+/// They stay in one place from birth to drop, so that moving the value leaves no copies behind. It is memory that is neither swapped
+/// nor dumped, and wiped when dropped.
+pub struct Secret32(Locked<[u8; 32]>);
 
 impl Secret32 {
     /// Moves 32 bytes in, wiping `source`.
     pub fn take(source: &mut [u8; 32]) -> Self {
-        let mut secret = Self(Box::new([0; 32]));
+        let mut secret = Self(Locked::new([0; 32]));
         secret.0.copy_from_slice(source);
         source.zeroize();
         secret
@@ -25,7 +26,7 @@ impl Secret32 {
     /// Moves the bytes of a slice in, wiping it; `None` (and wiped all the same) unless it is exactly 32 bytes long.
     pub fn take_slice(source: &mut [u8]) -> Option<Self> {
         let secret = (source.len() == 32).then(|| {
-            let mut secret = Self(Box::new([0; 32]));
+            let mut secret = Self(Locked::new([0; 32]));
             secret.0.copy_from_slice(source);
             secret
         });
@@ -58,14 +59,13 @@ impl fmt::Debug for Secret32 {
     }
 }
 
-/// A secret access key: 40 characters of standard base64.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SecretAccessKey(Box<[u8; 40]>);
+/// A secret access key: 40 characters of standard base64, in memory as that of [`Secret32`].
+pub struct SecretAccessKey(Locked<[u8; 40]>);
 
 impl SecretAccessKey {
     /// The first 30 bytes of a derived value as base64, encoded without secret-indexed table look-ups.
     pub fn from_derived(derived: &Secret32) -> Self {
-        let mut text = Self(Box::new([0; 40]));
+        let mut text = Self(Locked::new([0; 40]));
         base64ct::Encoder::<base64ct::Base64>::new(text.0.as_mut_slice())
             .and_then(|mut encoder| {
                 encoder.encode(&derived.expose()[..30])?;
@@ -78,7 +78,7 @@ impl SecretAccessKey {
     /// Moves the text in, wiping `source`; `None` unless it is 40 characters long.
     pub fn take_slice(source: &mut [u8]) -> Option<Self> {
         let key = (source.len() == 40 && source.is_ascii()).then(|| {
-            let mut key = Self(Box::new([0; 40]));
+            let mut key = Self(Locked::new([0; 40]));
             key.0.copy_from_slice(source);
             key
         });

@@ -15,6 +15,7 @@ use rederive_hsm::region_set::RegionSet;
 use rederive_hsm::secret::Secret32;
 use rederive_hsm::sigv2::{Hash, Question};
 use rederive_hsm::sigv4a_key::PublicKey;
+use rederive_hsm::tally::Sheet;
 use rederive_hsm::wire::{Answer, Hello, Reason, Request, StartFailure};
 use rederive_hsm::worker::{Keeper, MasterKeys, Now, Rules};
 use sha1::Sha1;
@@ -294,6 +295,7 @@ fn any_request() -> impl Strategy<Value = Request> {
         }),
         number.clone().prop_map(Request::TagKey),
         number.clone().prop_map(Request::Check),
+        any::<u64>().prop_map(Request::Tally),
         (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 32]>(), any::<i64>())
             .prop_map(|(epoch, number, hash, time)| Request::SignHead(FeedHead { epoch, number, hash, time })),
         ("[0-9]{8}", name, "[a-z0-9*-]{1,32}(,[a-z0-9*-]{1,32}){0,3}").prop_map(|(date, service, regions)| public_key(
@@ -363,6 +365,14 @@ fn answers_survive_the_wire_and_leave_no_secret_in_the_buffer() {
     let mut no_point = Answer::PublicKey(key).encode(9).to_vec();
     no_point[9] ^= 1;
     assert!(Answer::decode(&mut no_point).is_err(), "not on the curve");
+    let tally = |counts: &[(u8, u8, u64)]| rederive_hsm::tally::Tally::from(counts.to_vec());
+    let (own, all) = (tally(&[(1, 0, 7)]), tally(&[(1, 0, 9), (5, 255, u64::MAX)]));
+    let sheet = Sheet { mark: 3, instance: [4; 8], own, all, uses: tally(&[]) };
+    let mut frame = Answer::Tally(Box::new(sheet.clone())).encode(9).to_vec();
+    let (_, decoded) = Answer::decode(&mut frame.clone()).expect("whole");
+    assert!(matches!(decoded, Answer::Tally(same) if *same == sheet));
+    frame.pop();
+    assert!(Answer::decode(&mut frame).is_err(), "cut");
     for matches in [false, true] {
         let (_, decoded) = Answer::decode(&mut Answer::Matches(matches).encode(9).to_vec()).expect("whole");
         assert!(matches!(decoded, Answer::Matches(same) if same == matches));

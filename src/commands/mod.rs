@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rederive::audit::Event;
 use rederive::site::{Failure, Site};
+use rederive_hsm::dumps;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A derived-secret authority: issues AWS-style access keys and verifies AWS-signed requests, and stores no secret.
@@ -100,9 +101,10 @@ pub fn run(cli: Cli) -> ExitCode {
     })
 }
 
-/// Runs a command's asynchronous part, with as many open files as the system lets it have: both doors and the worker share
+/// Runs a command's asynchronous part, out of core dumps, with as many open files as the system lets it have: both doors and the worker share
 /// them.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    dumps::forbid();
     let files = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }) {
         tracing::warn!(%error, "cannot raise the number of open files");

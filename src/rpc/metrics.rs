@@ -52,6 +52,8 @@ pub struct Readings {
     pub hsm_refusals: Vec<(&'static str, u64)>,
     /// What masters were used for: token, purpose, generation, uses.
     pub master_uses: Vec<(Arc<str>, &'static str, String, u64)>,
+    /// Memory for secrets, in bytes by kind.
+    pub secret_memory: Vec<(&'static str, usize)>,
     /// Workers by token and state.
     pub hsm_workers: Vec<(String, &'static str, i64)>,
     /// How old the knowledge of denials is, in seconds.
@@ -155,6 +157,11 @@ impl<F: Fn() -> Readings + Send + Sync + 'static> Collector for Reader<F> {
         for (token, purpose, generation, count) in readings.master_uses {
             let labels = [("token", &*token), ("purpose", purpose), ("generation", &generation)];
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Memory taken for signing keys and secrets, in bytes by kind";
+        let mut family = encoder.encode_descriptor("secret_memory_bytes", help, None, MetricType::Gauge)?;
+        for (kind, bytes) in readings.secret_memory {
+            ConstGauge::new(bytes as i64).encode(family.encode_family(&[("kind", kind)])?)?;
         }
         let help = "HSM workers by token and state";
         let mut family = encoder.encode_descriptor("hsm_workers", help, None, MetricType::Gauge)?;

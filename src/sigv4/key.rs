@@ -3,15 +3,16 @@
 use std::fmt;
 
 use rederive_hsm::signing_key::SigningKey;
+use rederive_memory::Locked;
 use subtle::ConstantTimeEq as _;
 
 use super::sha256::HmacKey;
 
 /// `HMAC(signing key, …)` with the key's own two compressions already done: a third of the work of a short message.
 ///
-/// As secret as the signing key itself: wiped when dropped, never printed, never copied. It stays in one heap
-/// allocation, so that moving it leaves nothing behind.
-pub struct PreparedSigningKey(Box<Prepared>);
+/// As secret as the signing key itself: wiped when dropped, never printed, never copied. It stays in one
+/// place, so that moving it leaves nothing behind, and that is in no core dump.
+pub struct PreparedSigningKey(Locked<Prepared>);
 
 struct Prepared {
     hmac: HmacKey,
@@ -21,7 +22,7 @@ struct Prepared {
 impl PreparedSigningKey {
     /// Does the part of the HMAC that depends on the key alone.
     pub fn new(key: SigningKey) -> Self {
-        Self(Box::new(Prepared { hmac: HmacKey::new(key.expose()), key }))
+        Self(Locked::new(Prepared { hmac: HmacKey::new(key.expose()), key }))
     }
 
     /// The key itself, for a gateway that checks the signatures of chunks and is granted it.

@@ -146,6 +146,12 @@ fn several_workers_listen_beside_each_other() {
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(node.verdict(&cold(&split.place.root, Truth::Valid)), "accept", "the other one answers");
     common::kill(workers[0], "CONT");
+    // The same process, over a new connection: no request of ours is taken for somebody else's.
+    common::wait_until("both again", LONG, || node.workers("a", "trusted") == 2.0);
+    let checks = || node.metric("rederive_hsm_requests_total{kind=\"check\"}");
+    let before = checks();
+    common::wait_until("checks of both", LONG, || checks() >= before + 4.0);
+    assert_eq!(node.metric("rederive_hsm_differences_total"), 0.0);
 }
 
 /// The units are what `systemd` takes; the test's binary stands in for the installed one.

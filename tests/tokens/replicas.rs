@@ -107,6 +107,7 @@ fn one_of_two_tokens_is_lost_and_returns() {
     }
     assert!(node.is_running());
     assert_eq!(common::children(node.process.id()).len(), 2, "no worker is left behind");
+    assert_eq!(node.metric("rederive_hsm_differences_total"), 0.0, "no request was taken for somebody else's");
     let (_, (files, threads)) = before.expect("there was a cycle");
     common::wait_until("as many descriptors and threads as before", LONG, || {
         let (files_now, threads_now) = node.holds();

@@ -3,19 +3,13 @@
 use std::time::Duration;
 
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, Signal, getpid, getrlimit, kill_process, set_dumpable_behavior, setrlimit,
-};
+use rustix::process::{Pid, Resource, Signal, getpid, getrlimit, kill_process};
+
+use crate::dumps;
 
 /// No core dumps, no reading of its memory by its own user, and memory locked as far as the limit allows.
 pub(super) fn harden() {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    if let Err(error) = setrlimit(Resource::Core, none) {
-        tracing::warn!(%error, "cannot forbid core dumps");
-    }
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "cannot make the process undumpable");
-    }
+    dumps::forbid();
     // MCL_FUTURE under a limit makes later allocations fail, so it is for unlimited processes only.
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     let flags = if unlimited { MlockAllFlags::CURRENT | MlockAllFlags::FUTURE } else { MlockAllFlags::CURRENT };
