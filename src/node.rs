@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::api::ApiDoor;
 use crate::audit::{Audit, AuditError, Event};
-use crate::authority::Authority;
+use crate::authority::{Authority, Told};
 use crate::config::{Config, Role};
 use crate::http::{BindError, Door, TlsError, server_config};
 use crate::operator::{OperatorBindError, OperatorDoor};
@@ -76,6 +76,7 @@ impl Node {
         audit: Audit,
     ) -> Result<Self, NodeError> {
         audit.record(Event::node("NodeStarted", config.role.name())).await?;
+        authority.tell_of_derivations(note_derivations(audit.clone()));
         let (api, rpc, limits) = (&config.api, &config.rpc, &config.limits);
         let metrics = Arc::new(Metrics::new(readings(authority.clone(), audit.clone())));
         let callers = Callers::new(config)?;
@@ -187,6 +188,15 @@ fn tls(
 
 fn url(door: &Door) -> String {
     format!("{}://{}", if door.is_tls() { "https" } else { "http" }, door.address())
+}
+
+/// Callers have names; whoever uses the door for users is known by the key that is asked about.
+fn note_derivations(audit: Audit) -> Told {
+    Box::new(move |derivation| {
+        let caller = derivation.caller.unwrap_or("api");
+        let id = derivation.access_key_id.to_string();
+        audit.derived(caller, |at| Event::derivation(Some(&id), Some(derivation.account), caller, at));
+    })
 }
 
 fn readings(authority: Arc<Authority>, audit: Audit) -> impl Fn() -> Readings + Send + Sync + 'static {

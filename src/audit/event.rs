@@ -143,6 +143,15 @@ impl Event {
         Self { read_only: true, management_event: false, event_category: "Refusal", ..event }.with_error(code, None)
     }
 
+    /// The HSM was asked about a key that is in no cache, for a request that names it. Who signed is not known yet.
+    pub fn derivation(access_key_id: Option<&str>, account: Option<Account>, caller: &str, at: i64) -> Self {
+        let event = Self::new(UserIdentity::unknown(access_key_id), "rederive", "DeriveKey", at);
+        let account = account.map(|account| account.to_string());
+        let event = Self { event_type: "AwsServiceEvent", recipient_account_id: account, ..event };
+        Self { read_only: true, management_event: false, event_category: "Derivation", ..event }
+            .with_data("caller", caller)
+    }
+
     /// A node has started, or ended.
     pub fn node(name: &str, role: &str) -> Self {
         Self::service(name, now()).with_data("role", role).with_data("version", env!("CARGO_PKG_VERSION"))

@@ -7,7 +7,7 @@ pub mod chain;
 pub mod check;
 mod event;
 mod file;
-mod refusals;
+mod first_few;
 mod sink;
 mod torn;
 mod writer;

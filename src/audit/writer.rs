@@ -9,7 +9,7 @@ use base16ct::lower::encode_string as to_hex;
 use tokio::sync::oneshot;
 
 use super::event::{Event, UserIdentity};
-use super::refusals::Refusals;
+use super::first_few::FirstFew;
 use super::sink::Sink;
 use super::{AuditError, now};
 use crate::config::Config;
@@ -22,6 +22,13 @@ const BATCH: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the thread looks at the clock.
 const TICK: Duration = Duration::from_secs(5);
+
+/// Refusals of one class that are written in a minute.
+const REFUSALS: u32 = 5;
+
+fn lock(mutex: &Mutex<FirstFew>) -> std::sync::MutexGuard<'_, FirstFew> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 type Outcome = Result<(), AuditError>;
 
@@ -42,11 +49,29 @@ pub struct Failures {
     pub failing: bool,
 }
 
-#[derive(Default)]
 struct State {
     failing: AtomicBool,
     lost: AtomicU64,
-    refusals: Mutex<Refusals>,
+    refusals: Mutex<FirstFew>,
+    derivations: Mutex<FirstFew>,
+}
+
+impl State {
+    fn new(derivations: u32) -> Self {
+        Self {
+            failing: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            refusals: Mutex::new(FirstFew::new(REFUSALS)),
+            derivations: Mutex::new(FirstFew::new(derivations)),
+        }
+    }
+}
+
+/// Where nothing is written.
+impl Default for State {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 enum Job {
@@ -67,7 +92,7 @@ enum Job {
 impl Audit {
     /// Opens the log of a configuration and begins to write.
     pub fn open(config: &Config) -> Result<Self, AuditError> {
-        let state = Arc::<State>::default();
+        let state = Arc::new(State::new(config.audit.derivations));
         let Some(sink) = Sink::open(config)? else { return Ok(Self::default()) };
         let (queue, jobs) = sync_channel(QUEUE);
         let writer = Writer {
@@ -110,7 +135,15 @@ impl Audit {
     /// Notes that a request was refused, unless enough of its class were within the minute. `event` is only made if it is written.
     pub fn refused(&self, service: &str, code: &str, event: impl FnOnce(i64) -> Event) {
         let at = now();
-        if self.queue.is_some() && self.refusals().admit(service, code, at) {
+        if self.queue.is_some() && lock(&self.state.refusals).admit(service, code, at) {
+            self.note(event(at));
+        }
+    }
+
+    /// Notes that the HSM was asked about a key for a caller, unless enough were for it within the minute.
+    pub fn derived(&self, caller: &str, event: impl FnOnce(i64) -> Event) {
+        let at = now();
+        if self.queue.is_some() && lock(&self.state.derivations).admit(caller, "", at) {
             self.note(event(at));
         }
     }
@@ -123,10 +156,6 @@ impl Audit {
     /// Writes what waits and a last checkpoint.
     pub async fn close(&self) -> Outcome {
         self.ask(|done| Job::Close { done }).await
-    }
-
-    fn refusals(&self) -> std::sync::MutexGuard<'_, Refusals> {
-        self.state.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, job: Job) {
@@ -250,16 +279,20 @@ impl Writer {
         }
     }
 
-    /// Tells how many refusals were not written.
+    /// Tells how many refusals and derivations were not written.
     fn withheld(&mut self, now: i64) {
-        let over = self.state.refusals.lock().unwrap_or_else(PoisonError::into_inner).over(now);
+        let over = lock(&self.state.refusals).over(now);
+        let derived = lock(&self.state.derivations).over(now);
         let told_at = super::now();
         let event = |((service, code), count): ((String, String), u64)| {
             Event::refused(UserIdentity::unknown(None), &service, &code, told_at)
                 .with_data("notWritten", count)
                 .to_json()
         };
-        let events: Vec<_> = over.into_iter().map(event).collect();
+        let derivation = |((caller, _), count): ((String, String), u64)| {
+            Event::derivation(None, None, &caller, told_at).with_data("notWritten", count).to_json()
+        };
+        let events: Vec<_> = over.into_iter().map(event).chain(derived.into_iter().map(derivation)).collect();
         if !events.is_empty() {
             let _ = self.write(&events, false);
         }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account};
 
@@ -61,12 +61,32 @@ pub struct Cold {
     per_account: u32,
     second: Mutex<(i64, HashMap<Account, u32>)>,
     put_off: [AtomicU64; 2],
+    told: OnceLock<Told>,
 }
+
+/// A question to the HSM about a key that is in no cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Derivation<'a> {
+    /// The key.
+    pub access_key_id: &'a AccessKeyId,
+    /// Whose it is.
+    pub account: Account,
+    /// The caller of the RPC for whom it is asked; `None` for the door of users.
+    pub caller: Option<&'a str>,
+}
+
+/// Who is told of each.
+pub type Told = Box<dyn Fn(&Derivation<'_>) + Send + Sync>;
 
 impl Cold {
     /// At most so many a second for each account.
     pub fn new(per_account: u32) -> Self {
-        Self { per_account, second: Mutex::new((i64::MIN, HashMap::new())), put_off: Default::default() }
+        Self {
+            per_account,
+            second: Mutex::new((i64::MIN, HashMap::new())),
+            put_off: Default::default(),
+            told: OnceLock::new(),
+        }
     }
 
     /// Counts one; `false` when it is one too many.
@@ -93,13 +113,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Authority {
+    /// From now on `told` hears of each question about a key, before it is asked. The first one counts.
+    pub fn tell_of_derivations(&self, told: Told) {
+        let _ = self.cold.told.set(told);
+    }
+
     /// Admits one question to the HSM for an account's key. Too many are our trouble, never a refusal: they may be valid.
     pub(super) fn admit_cold(&self, id: &AccessKeyId, account: Account, now: i64) -> Result<(), NotAccepted> {
         let used_up = match Asker::present() {
             // First, so that a caller that floods uses nothing of an account's part up.
             Some(asker) if !asker.admits(now) => UsedUp::Caller(asker.name.clone()),
             _ if !self.cold.admit(account, now) => UsedUp::Account(account),
-            _ => return Ok(()),
+            asker => {
+                if let Some(told) = self.cold.told.get() {
+                    told(&Derivation { access_key_id: id, account, caller: asker.as_ref().map(|asker| &*asker.name) });
+                }
+                return Ok(());
+            }
         };
         tracing::debug!(access_key_id = %id, "more is asked of the HSM {used_up}");
         self.cold.put_off[usize::from(matches!(used_up, UsedUp::Caller(_)))].fetch_add(1, Ordering::Relaxed);

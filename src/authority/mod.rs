@@ -36,6 +36,7 @@ pub use asker::Asker;
 pub use client_token::ClientToken;
 pub use clock::Clock;
 pub use cold::UsedUp;
+pub use cold::{Derivation, Told};
 pub use follow::{Followed, known_generations};
 pub use generations::worker_view;
 pub use identity::{Identity, Principal, PrincipalSource};

@@ -80,6 +80,7 @@ fn set(config: &mut Config, path: &str, value: &str) -> Result<(), String> {
         "AUDIT__SINK" => config.audit.sink = Some(word(value)?),
         "AUDIT__FILE" => config.audit.file = Some(value.into()),
         "AUDIT__SYSLOG_SOCKET" => config.audit.syslog_socket = Some(value.into()),
+        "AUDIT__DERIVATIONS" => config.audit.derivations = parsed(value, "a number")?,
         "AUDIT__CHECKPOINT_EVERY" => config.audit.checkpoint_every = parsed(value, "a number")?,
         "AUDIT__CHECKPOINT_S" => config.audit.checkpoint_s = parsed(value, "seconds")?,
         "LOG__LEVEL" => config.log.level = word(value)?,

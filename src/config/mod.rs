@@ -279,6 +279,8 @@ pub struct Audit {
     pub file: Option<PathBuf>,
     /// The socket of syslog; `None` for the usual ones.
     pub syslog_socket: Option<PathBuf>,
+    /// Questions to the HSM about keys that are in no cache: so many are written a minute for each caller.
+    pub derivations: u32,
     /// Entries after which a checkpoint is written.
     pub checkpoint_every: u32,
     /// Seconds after which one is written, if there are entries.
@@ -468,7 +470,14 @@ impl Default for Verify {
 
 impl Default for Audit {
     fn default() -> Self {
-        Self { sink: None, file: None, syslog_socket: None, checkpoint_every: 1000, checkpoint_s: 3600 }
+        Self {
+            sink: None,
+            file: None,
+            syslog_socket: None,
+            derivations: 60,
+            checkpoint_every: 1000,
+            checkpoint_s: 3600,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod attacker;
 mod ceremony;
 #[path = "../common/mod.rs"]
 mod common;
+mod derivations;
 mod matrix;
 mod modules;
 mod oracle;

@@ -1,20 +1,22 @@
-//! How many refusals of one class are written: the first few of a minute, and how many were not. Pure.
+//! How many events of one class are written, of those that anybody can cause: the first few of a minute, and how many were not. Pure.
 
 use std::collections::HashMap;
 
 /// Seconds.
 const WINDOW: i64 = 60;
-/// Lines of one class in a window.
-const LINES: u32 = 5;
 /// Classes that are told apart; there are fewer.
 const CLASSES: usize = 256;
 
-/// A class of refusals: for which service, with which code.
+/// A class of refusals: for which service, with which code. Of derivations: by which caller, and nothing.
 pub(super) type Class = (String, String);
 
-/// Which refusals are written.
-#[derive(Debug, Default)]
-pub(super) struct Refusals(HashMap<Class, Window>);
+/// Which events are written.
+#[derive(Debug)]
+pub(super) struct FirstFew {
+    /// Of one class in a window.
+    lines: u32,
+    classes: HashMap<Class, Window>,
+}
 
 #[derive(Debug)]
 struct Window {
@@ -23,15 +25,21 @@ struct Window {
     withheld: u64,
 }
 
-impl Refusals {
+impl FirstFew {
+    /// So many lines of a class in a minute.
+    pub fn new(lines: u32) -> Self {
+        Self { lines, classes: HashMap::new() }
+    }
+
     /// Whether one more of a class is written.
-    pub fn admit(&mut self, service: &str, code: &str, now: i64) -> bool {
-        if self.0.len() == CLASSES && !self.0.contains_key(&(service.to_owned(), code.to_owned())) {
+    pub fn admit(&mut self, one: &str, other: &str, now: i64) -> bool {
+        let class = (one.to_owned(), other.to_owned());
+        if self.classes.len() == CLASSES && !self.classes.contains_key(&class) {
             return false;
         }
-        let window = self.0.entry((service.to_owned(), code.to_owned()));
+        let window = self.classes.entry(class);
         let window = window.or_insert(Window { begins: now, written: 0, withheld: 0 });
-        if window.written < LINES {
+        if window.written < self.lines {
             window.written += 1;
             return true;
         }
@@ -41,7 +49,7 @@ impl Refusals {
 
     /// The classes whose minute is over, each with how many were not written.
     pub fn over(&mut self, now: i64) -> Vec<(Class, u64)> {
-        let over = self.0.extract_if(|_, window| !(window.begins..window.begins + WINDOW).contains(&now));
+        let over = self.classes.extract_if(|_, window| !(window.begins..window.begins + WINDOW).contains(&now));
         over.map(|(class, window)| (class, window.withheld)).filter(|(_, withheld)| *withheld > 0).collect()
     }
 }
@@ -52,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_first_of_a_minute_are_written_and_the_rest_counted() {
-        let mut refusals = Refusals::default();
+        let mut refusals = FirstFew::new(5);
         let written = (0..100).filter(|_| refusals.admit("s3", "SignatureDoesNotMatch", 1000)).count();
         assert_eq!(written, 5);
         assert!(refusals.admit("s3", "InvalidAccessKeyId", 1000), "another class");
