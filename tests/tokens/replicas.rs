@@ -47,12 +47,15 @@ fn under_load(node: &Node, pair: &Pair, what: &str, fault: impl FnOnce()) -> (Ta
     std::thread::scope(|scope| {
         let cached = || scope.spawn(|| run(&|| (Truth::Valid, sign::s3_get(pair, "local", "h", &warm.target))));
         let uncached = || scope.spawn(|| run(&next_cold));
-        let (cached, uncached) = ([cached(), cached()], [uncached(), uncached()]);
+        // In the long form enough for a thousand requests a second, about half of them cold.
+        let clients = if common::long() { (2, 10) } else { (2, 2) };
+        let cached: Vec<_> = (0..clients.0).map(|_| cached()).collect();
+        let uncached: Vec<_> = (0..clients.1).map(|_| uncached()).collect();
         std::thread::sleep(Duration::from_millis(200));
         fault();
         std::thread::sleep(Duration::from_millis(200));
         stop.store(true, Ordering::Relaxed);
-        let sum = |threads: [std::thread::ScopedJoinHandle<'_, Tally>; 2]| {
+        let sum = |threads: Vec<std::thread::ScopedJoinHandle<'_, Tally>>| {
             let mut tally = Tally::default();
             threads.into_iter().for_each(|thread| tally.add(thread.join().expect("no panic")));
             tally
@@ -70,6 +73,7 @@ fn one_of_two_tokens_is_lost_and_returns() {
     let wait = || std::thread::sleep(Duration::from_millis(200));
     // The first cycle is not counted: it opens what is kept open from then on.
     let (mut before, mut all_cached, mut all_cold) = (None, Tally::default(), Tally::default());
+    let mut loaded = Duration::ZERO;
     let faults: [(&str, &dyn Fn()); 4] = [
         ("killed", &|| signal("KILL")),
         ("stopped", &|| {
@@ -89,7 +93,9 @@ fn one_of_two_tokens_is_lost_and_returns() {
     ];
     for cycle in 0..if common::long() { 25 } else { 1 } {
         for (what, fault) in &faults {
+            let since = Instant::now();
             let (cached, uncached) = under_load(&node, &place.root, what, fault);
+            loaded += since.elapsed();
             is_back(&node, "a", 1.0);
             assert_eq!(cached.unavailable, 0, "{what}: cached requests are untouched");
             all_cached.add(cached);
@@ -97,7 +103,8 @@ fn one_of_two_tokens_is_lost_and_returns() {
         }
         before = before.or_else(|| Some((cycle, node.holds())));
     }
-    println!("cached {all_cached:?}, cold {all_cold:?}");
+    let rate = (all_cached.compared + all_cold.compared) as f64 / loaded.as_secs_f64();
+    println!("cached {all_cached:?}, cold {all_cold:?}, {rate:.0} a second");
     all_cached.check();
     all_cold.check();
     assert!(all_cold.compared > 50, "the control: there was a load");
