@@ -51,6 +51,7 @@ impl Authority {
         let (authority, supervisor) = Self::new(Some(registry), generations, settings, policy, launches);
         authority.load().await?;
         tokio::spawn(follow_forever(authority.clone()));
+        tokio::spawn(listen_forever(authority.clone()));
         tokio::spawn(write_uses_forever(authority.clone()));
         tokio::spawn(expire_forever(authority.clone()));
         tokio::spawn(sign_forever(authority.clone()));
@@ -197,6 +198,19 @@ async fn follow_forever(authority: Arc<Authority>) {
     loop {
         ticks.tick().await;
         authority.follow().await;
+    }
+}
+
+/// Where the registry can tell of changes, they are taken in at once.
+async fn listen_forever(authority: Arc<Authority>) {
+    let Some(mut listener) = authority.registry.as_ref().map(Registry::listener) else { return };
+    loop {
+        listener.heard().await;
+        if let Err(error) = authority.catch_up().await {
+            // The poll tells of it.
+            tracing::debug!(%error, "a change that was heard of is not taken in yet");
+            tokio::time::sleep(POLL).await;
+        }
     }
 }
 

@@ -98,6 +98,11 @@ impl PostgresPool {
         Ok(Held { connection: Some(connection), state: State::Clean, pool: self.0.clone(), _permit: permit })
     }
 
+    /// How it connects.
+    pub fn options(&self) -> PgConnectOptions {
+        self.0.options.clone()
+    }
+
     pub fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.permits.close();

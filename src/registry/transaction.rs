@@ -28,7 +28,12 @@ macro_rules! transact {
             let outcome = $work.await;
             match open.end(outcome).await {
                 Err(error) if $crate::registry::transaction::may_begin_anew(&error, tries).await => tries += 1,
-                outcome => break outcome,
+                outcome => {
+                    if outcome.is_ok() {
+                        $registry.announce();
+                    }
+                    break outcome;
+                }
             }
         }
     }};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rederive::registry::{KeyStatus, Location, NewKey, Registry, RegistryError, TroubleKind};
+use rederive::registry::{KeyStatus, Listener, Location, NewKey, Registry, RegistryError, TroubleKind};
 use rederive_hsm::access_key_id::Account;
 
 use crate::place::*;
@@ -30,6 +30,30 @@ async fn many_may_open_an_empty_registry_at_once() {
         assert_eq!(registry.accounts().await.expect("lists").len(), 8);
         assert_eq!(registry.last_change().await.expect("counts"), 8);
     }
+}
+
+/// What one process has changed, another hears of; of a file, it is for each to ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_heard_of() {
+    let long = Duration::from_secs(20);
+    let (file, database) = (Place::sqlite().await, Place::postgres().await);
+    let other = Registry::open(&database.location).await.expect("opens");
+    let mut listener = other.listener();
+    let heard = async |listener: &mut Listener| tokio::time::timeout(long, listener.heard()).await.expect("heard");
+    // It may have missed what came before.
+    heard(&mut listener).await;
+    for n in 0..3 {
+        // Those who hear of something look what it is.
+        let since = database.registry.last_change().await.expect("counts");
+        database.registry.insert_key(&new_key(id(n), &database.user(&format!("u{n}")).await)).await.expect("made");
+        while other.last_change().await.expect("counts") == since {
+            heard(&mut listener).await;
+        }
+        heard(&mut listener).await;
+    }
+    let mut deaf = file.registry.listener();
+    file.user("alice").await;
+    assert!(tokio::time::timeout(Duration::from_millis(300), deaf.heard()).await.is_err());
 }
 
 /// Quota and feed hold over two processes, and what one has written the other reads at once.
