@@ -72,3 +72,18 @@ fn with_target(call: &Value, from: &str, to: &str) -> Value {
     assert!(target.contains(from), "{from} in {target}");
     with(call, "/target", target.replace(from, to))
 }
+
+/// A key of bob's under terms, such as `--regions eu-*`.
+fn key_under(dev: &Dev, terms: &[&str]) -> Pair {
+    dev.aws(&dev.ready.root, "iam create-user --user-name bob");
+    let output = Command::new(REDERIVE)
+        .args(["key", "create", "--account", &dev.ready.account, "--user", "bob", "--format", "csv", "--config"])
+        .arg(dev.state.join("rederive.toml"))
+        .args(terms)
+        .output()
+        .expect("rederive runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let cells: Vec<_> = printed.lines().nth(1).expect("a key").split(',').collect();
+    Pair { access_key_id: cells[1].to_owned(), secret_access_key: cells[2].to_owned() }
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::common::{Dev, Pair};
-use super::{accepted, dev, refused, signed, with, with_header, with_target};
+use super::{accepted, dev, key_under, refused, signed, with, with_header, with_target};
 
 const OPTED_IN: [(&str, &str); 2] =
     [("REDERIVE_VERIFY__SIGNATURE_V2", "s3,sqs"), ("REDERIVE_VERIFY__S3_HOSTS", "s3.example.test,other.test")];
@@ -56,6 +56,20 @@ fn boto3_is_accepted_where_it_is_opted_in_and_nothing_that_was_changed() {
     let used =
         dev.aws_json(&dev.ready.root, &format!("iam get-access-key-last-used --access-key-id {}", key.access_key_id));
     assert_eq!(used["AccessKeyLastUsed"]["Region"], "N/A", "{used}");
+}
+
+/// Such a signature covers no region: whoever asks has to name the one that it serves.
+#[test]
+fn a_key_for_some_regions_is_good_where_the_region_is_told() {
+    let (dev, _directory) = dev(&OPTED_IN);
+    let key = key_under(&dev, &["--services", "s3", "--regions", "eu-*"]);
+    let call = sign(&dev, &key, "get");
+    accepted(&dev, &with(&call, "/expect/region", "eu-1"), "v2");
+    for region in [Some("us-1"), None] {
+        assert_eq!(refused(&dev, &with(&call, "/expect/region", region)), "AccessDenied", "{region:?}");
+    }
+    let query = with(&sign(&dev, &key, "query"), "/expect/region", "eu-1");
+    assert_eq!(refused(&dev, &query), "AccessDenied", "another service");
 }
 
 #[test]

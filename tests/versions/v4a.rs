@@ -10,7 +10,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::common::{Dev, Pair};
-use super::{accepted, refused, signed, with, with_header, with_target};
+use super::{accepted, key_under, refused, signed, with, with_header, with_target};
 
 fn sign(dev: &Dev, pair: &Pair, kind: &str, regions: &str) -> Value {
     signed(dev, pair, "sign_v4a.py", &[kind, regions, "s3"])
@@ -83,6 +83,29 @@ fn keys_that_are_not_good_are_refused_as_ever() {
         format!("iam update-access-key --user-name alice --access-key-id {} --status Inactive", key.access_key_id);
     dev.aws_json(&dev.ready.root, &update);
     assert_eq!(refused(&dev, &call), "InvalidAccessKeyId", "however long its public key is kept");
+}
+
+/// A signature that is good in a set of regions: in the one that is served, and if that is not told in all of them.
+#[test]
+fn a_key_for_some_regions_signs_for_those() {
+    let dev = Dev::start();
+    let key = key_under(&dev, &["--services", "s3", "--regions", "eu-*"]);
+    for (regions, expected, outcome) in [
+        ("eu-1,eu-w*", None, "accept"),
+        ("eu-*", Some("eu-1"), "accept"),
+        ("*", Some("eu-1"), "accept"),
+        ("*", Some("us-1"), "AccessDenied"),
+        ("*", None, "AccessDenied"),
+        ("eu-1,us-1", None, "AccessDenied"),
+    ] {
+        let call = with(&sign(&dev, &key, "header", regions), "/expect/region", expected);
+        match outcome {
+            "accept" => drop(accepted(&dev, &call, "v4a")),
+            code => assert_eq!(refused(&dev, &call), code, "{regions} {expected:?}"),
+        }
+    }
+    let other = key_under(&dev, &["--services", "sqs"]);
+    assert_eq!(refused(&dev, &sign(&dev, &other, "header", "*")), "AccessDenied");
 }
 
 #[test]
