@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::api::ApiDoor;
-use crate::audit::{Audit, AuditError, Event};
+use crate::audit::{Audit, AuditError, Event, anchor_forever, anchor_last};
 use crate::authority::{Authority, Told};
 use crate::config::{Config, Role};
 use crate::http::{BindError, Door, TlsError, server_config};
@@ -128,6 +128,7 @@ impl Node {
         let Self { authority, supervisor, api, operator, rpc: (rpc, rpc_handler), signals, audit } = self;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(obey(signals, authority.clone(), stop));
+        tokio::spawn(anchor_forever(audit.clone(), authority.clone()));
         let serve_api = async {
             if let Some((door, handler)) = api {
                 door.serve("api", handler, told(stopped.clone())).await;
@@ -142,6 +143,7 @@ impl Node {
         if let Err(error) = audit.close().await {
             tracing::error!(%error, "the last events are not in the audit log");
         }
+        anchor_last(&audit, &authority).await;
         authority.write_uses().await;
         authority.hsm().stop().await;
         if tokio::time::timeout(WORKER_DRAIN, supervisor).await.is_err() {

@@ -3,6 +3,7 @@
 //! [`chain`] and [`check`] are pure: how an entry is made and how a log is checked. [`Audit`] hands events to a thread that writes
 //! them; whoever needs to know that one is on the disk waits for it.
 
+mod anchor;
 pub mod chain;
 pub mod check;
 mod event;
@@ -12,6 +13,7 @@ mod sink;
 mod torn;
 mod writer;
 
+pub use anchor::{anchor_forever, anchor_last};
 pub use event::{Event, UserIdentity};
 pub use writer::{Audit, Failures};
 

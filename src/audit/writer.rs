@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base16ct::lower::encode_string as to_hex;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use super::chain::{Link, LogId};
 use super::event::{Event, UserIdentity};
 use super::first_few::FirstFew;
 use super::sink::Sink;
@@ -54,6 +55,8 @@ struct State {
     lost: AtomicU64,
     refusals: Mutex<FirstFew>,
     derivations: Mutex<FirstFew>,
+    /// The newest.
+    checkpoint: watch::Sender<Option<(LogId, Link)>>,
 }
 
 impl State {
@@ -63,6 +66,7 @@ impl State {
             lost: AtomicU64::new(0),
             refusals: Mutex::new(FirstFew::new(REFUSALS)),
             derivations: Mutex::new(FirstFew::new(derivations)),
+            checkpoint: watch::Sender::new(None),
         }
     }
 }
@@ -156,6 +160,11 @@ impl Audit {
     /// Writes what waits and a last checkpoint.
     pub async fn close(&self) -> Outcome {
         self.ask(|done| Job::Close { done }).await
+    }
+
+    /// The checkpoints that this process writes.
+    pub fn checkpoints(&self) -> watch::Receiver<Option<(LogId, Link)>> {
+        self.state.checkpoint.subscribe()
     }
 
     fn send(&self, job: Job) {
@@ -303,6 +312,7 @@ impl Writer {
         let event = Event::service("AuditCheckpoint", now()).with_data("entries", self.since_checkpoint);
         let link = self.sink.append(&[event.to_json()], true).map_err(|error| self.failed(&[], &error))?;
         tracing::info!(log = to_hex(self.sink.log()), checkpoint = %link, "audit checkpoint");
+        self.state.checkpoint.send_replace(Some((*self.sink.log(), link)));
         (self.since_checkpoint, self.last_checkpoint) = (0, Instant::now());
         Ok(())
     }

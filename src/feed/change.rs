@@ -39,9 +39,11 @@ pub enum ChangeKind {
     UserLifted,
     AccountDenied,
     AccountLifted,
+    /// An audit log has come so far: its id, and in the detail number and hash of its newest entry. Nothing to a verifier but to keep.
+    AuditCheckpoint,
 }
 
-const NAMES: [(ChangeKind, &str); 17] = [
+const NAMES: [(ChangeKind, &str); 18] = [
     (ChangeKind::AccountCreated, "account-created"),
     (ChangeKind::UserCreated, "user-created"),
     (ChangeKind::UserDeleted, "user-deleted"),
@@ -59,6 +61,7 @@ const NAMES: [(ChangeKind, &str); 17] = [
     (ChangeKind::UserLifted, "user-lifted"),
     (ChangeKind::AccountDenied, "account-denied"),
     (ChangeKind::AccountLifted, "account-lifted"),
+    (ChangeKind::AuditCheckpoint, "audit-checkpoint"),
 ];
 
 impl ChangeKind {

@@ -234,7 +234,8 @@ async fn since(connection: &mut Connection, seq: i64, limit: u32) -> Result<Vec<
     rows.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<Change> {
+/// Reads a row: number, time, kind, subject, detail.
+pub(super) fn read(row: &Row) -> Result<Change> {
     let cells = Cells::of(row, "changes", "seq");
     Ok(Change {
         seq: cells.int("seq")?,

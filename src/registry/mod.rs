@@ -11,6 +11,7 @@
 //! [`RegistryError::Trouble`]: the registry could not tell.
 
 mod accounts;
+mod audit_checkpoints;
 mod backup;
 mod cells;
 mod changes;

@@ -107,6 +107,10 @@ async fn put_back(transaction: &mut Connection, change: &Change, at: i64) -> Res
                 .await?;
             changes::append(transaction, at, change.kind, &change.subject).await.map(|_| ())
         }
+        Kind::AuditCheckpoint => {
+            let detail = change.detail.clone();
+            changes::append_with(transaction, at, change.kind, &change.subject, detail).await.map(|_| ())
+        }
         kind if kind.is_of_generation() => put_back_generation(transaction, change, at).await,
         // Accounts and users that were made since are lost, with their keys, which nobody knows any more.
         _ => Ok(()),

@@ -266,6 +266,29 @@ fn keys_under_terms_are_decided_once_they_were_heard_of() {
     decides(&verifier);
 }
 
+/// The log was closed once before the verifier came: that is in the feed that it keeps, out of reach of whoever has the issuer's disk.
+#[test]
+fn an_audit_log_is_held_against_a_verifiers_copy() {
+    let fleet = Fleet::start();
+    let mut verifier = fleet.verifier("verifier", "");
+    assert_eq!(verifier.says(&fleet.root), "accept");
+    verifier.kill();
+    let verify = |log: &Path| {
+        let mut command = std::process::Command::new(common::REDERIVE);
+        command.args(["audit", "verify", "--seen"]).arg(fleet.path("verifier")).arg(log);
+        let output = command.output().expect("rederive runs");
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let (sound, text) = verify(&fleet.path("audit.log"));
+    assert!(sound && text.contains("checkpoints in the deny feed: 1"), "{text}");
+    let (line, _) =
+        rederive::audit::chain::seal(&[7; 16], &rederive::audit::chain::Link::START, b"{\"eventName\":\"None\"}");
+    let other = fleet.path("other.log");
+    std::fs::write(&other, [line, b"\n".to_vec()].concat()).expect("writable");
+    let (sound, text) = verify(&other);
+    assert!(!sound && text.contains("knows no checkpoint"), "{text}");
+}
+
 /// The feed goes to who is granted it, over TLS in both directions, known by token or by certificate.
 #[test]
 fn the_feed_is_for_verifiers_that_are_granted_it() {
