@@ -128,7 +128,7 @@ impl Node {
         let Self { authority, supervisor, api, operator, rpc: (rpc, rpc_handler), signals, audit } = self;
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(obey(signals, authority.clone(), stop));
-        tokio::spawn(anchor_forever(audit.clone(), authority.clone()));
+        let anchors = tokio::spawn(anchor_forever(audit.clone(), authority.clone()));
         let serve_api = async {
             if let Some((door, handler)) = api {
                 door.serve("api", handler, told(stopped.clone())).await;
@@ -140,6 +140,7 @@ impl Node {
             }
         };
         tokio::join!(serve_api, serve_operator, rpc.serve("rpc", rpc_handler, told(stopped.clone())));
+        anchors.abort();
         if let Err(error) = audit.close().await {
             tracing::error!(%error, "the last events are not in the audit log");
         }
