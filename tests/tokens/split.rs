@@ -25,7 +25,7 @@ impl Split {
         let generations = split.place.run(&["generation", "list", "--toml"]);
         std::fs::write(split.place.config(), reach).expect("writable");
         let worker = format!(
-            "listen = {socket:?}\npeers = [{}]\nstate_dir = {:?}\n[token]{token}\n{generations}\n[rights]\n{rights}\n[log]\n\
+            "listen = {socket:?}\npeers = [{}]\nstate_dir = {:?}\n[token]{token}deadline_ms = 5000\n{generations}\n[rights]\n{rights}\n[log]\n\
              format = \"json\"\n",
             rustix::process::getuid().as_raw(),
             directory.join("worker-state"),
