@@ -138,7 +138,9 @@ impl Read<'_> {
         if (day, of, end, &*algorithm) != (&date[..8], service, "aws4_request", "AWS4-HMAC-SHA256") {
             return Some(false);
         }
-        let expires = Some(self.parameter("X-Amz-Expires")?.parse().ok()?);
+        // `0600` says the same, and is another text: the SDK would sign `600`.
+        let (expires, seconds) = (self.parameter("X-Amz-Expires")?, |text: &str| text.parse::<u64>().ok());
+        let expires = Some(seconds(&expires).filter(|number| number.to_string() == expires)?);
         let signing = Signing { id, service, region, at, expires, token: self.parameter("X-Amz-Security-Token") };
         let body = if service == "s3" { SignableBody::UnsignedPayload } else { SignableBody::Bytes(self.body) };
         let is_credential = |name: &str| {
