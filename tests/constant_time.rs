@@ -81,7 +81,7 @@ fn trace(probe: &str) -> Trace {
             mark = Some(format!(" S {address:0>8},"));
         } else if mark.as_ref().is_some_and(|mark| line.starts_with(mark)) {
             marks += 1;
-        } else if marks == 1 {
+        } else if marks == 1 && is_access(&line) {
             hash.update(&line);
             lines += 1;
         }
@@ -89,6 +89,11 @@ fn trace(probe: &str) -> Trace {
     assert_eq!(marks, 2, "{probe}: the marks around it");
     assert!(valgrind.wait().expect("it ends").success(), "{probe}");
     Trace { lines, hash: hash.finalize().into() }
+}
+
+/// Whether a line tells of an instruction, a load, a store or both; others are valgrind's own words, with numbers of processes.
+fn is_access(line: &str) -> bool {
+    ["I  ", " L ", " S ", " M "].iter().any(|kind| line.starts_with(kind))
 }
 
 fn run(probe: &str) {
