@@ -35,7 +35,10 @@ impl TermsHeard {
                 ChangeKind::KeyTerms => match KeyTerms::decode(&change.detail) {
                     Some(terms) => drop(heard.insert(id.packed(), Arc::new(terms))),
                     // Of a later version: without them nobody decides about this key.
-                    None => tracing::warn!(access_key_id = %id, "the terms of this key are not known to this version"),
+                    None => {
+                        tracing::warn!(access_key_id = %id, "the terms of this key are not known to this version");
+                        heard.remove(&id.packed());
+                    }
                 },
                 ChangeKind::KeyDeactivated => {
                     if heard.get(&id.packed()).is_some_and(|terms| terms.have_expired(change.at)) {

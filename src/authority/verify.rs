@@ -199,11 +199,7 @@ impl Authority {
         // 6. The key's row and its signing key: at hand, else from registry and worker.
         let mut found = self.find(&name, now).await?;
         // 7. The comparison, in constant time; and whether the id is still good after what was waited for.
-        if self.change() != change {
-            self.filter(&name.id)?;
-            self.not_denied(&name.id)?;
-            self.account_not_denied(&name.id, found.holder.account())?;
-        }
+        self.still_good(change, &name.id, &found.holder)?;
         let verified = match string_to_sign.verify(&found.key) {
             Err(refusal @ Refusal::SignatureDoesNotMatch { .. }) => {
                 found = self.second_opinion(&name, found, refusal).await?;
@@ -218,6 +214,16 @@ impl Authority {
             self.note_use(name.id, now, expectation.service, name.scope.region());
         }
         Ok(Accepted { verified, deny_list_as_of, waited, known })
+    }
+
+    /// Judges an id anew if denials or generations have changed since it was judged.
+    pub(super) fn still_good(&self, since: u64, id: &AccessKeyId, holder: &Holder) -> Result<(), NotAccepted> {
+        if self.change() == since {
+            return Ok(());
+        }
+        self.filter(id)?;
+        self.not_denied(id)?;
+        self.account_not_denied(id, holder.account())
     }
 
     /// Where there is no registry, uses are not recorded; that an id is in use at all is reported.

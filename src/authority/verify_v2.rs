@@ -52,11 +52,7 @@ impl Authority {
         self.admit_cold(&id, holder.account(), now)?;
         // 7. The comparison, in the worker; and whether the id is still good after what was waited for.
         let verified = self.compare(id, strings_to_sign, expectation.service).await?;
-        if self.change() != change {
-            self.filter(&id)?;
-            self.not_denied(&id)?;
-            self.account_not_denied(&id, holder.account())?;
-        }
+        self.still_good(change, &id, &holder)?;
         // The signature covers no region, so that whoever asks has to name the one that it serves.
         let region = if let Regions::Named(region) = expectation.regions { Some(region) } else { None };
         holder.check_scope(expectation.service, region)?;

@@ -46,11 +46,7 @@ impl Authority {
         self.account_not_denied(&id, holder.account())?;
         let (public_key, waited) = self.public_key(id, &request, holder.account(), now).await?;
         // 7. The signature; and whether the id is still good after what was waited for.
-        if self.change() != change {
-            self.filter(&id)?;
-            self.not_denied(&id)?;
-            self.account_not_denied(&id, holder.account())?;
-        }
+        self.still_good(change, &id, &holder)?;
         let verified = string_to_sign.verify(&public_key)?;
         holder.check_scope_of_set(expectation, verified.region_set())?;
         self.note_use(id, now, expectation.service, &used_region(expectation, &verified));
