@@ -29,7 +29,7 @@ use rederive::rpc::{
     Accepted, Callers, Decision, Grants, HeaderNames, Identity, Metrics, Principal, PrincipalSource, Readiness,
     Readings, RpcDoor, SignatureVersion, Verifier, VerifyCall, v1,
 };
-use rederive::sigv4::{Body, Expectation, PayloadStatus, Regions, RequestHead};
+use rederive::sigv4::{Body, Expectation, HeadPlace, PayloadStatus, Regions};
 use rederive::site::Site;
 use sha2::{Digest, Sha256};
 
@@ -123,9 +123,9 @@ fn in_process(runtime: &tokio::runtime::Runtime, authority: &Authority, root: &P
     let verify = |count: u32| {
         runtime.block_on(async {
             for _ in 0..count {
-                let (head, _) =
-                    RequestHead::parse(black_box(&raw), &rederive::sigv4::Limits::default()).expect("a head");
-                let accepted = authority.verify(&head, Content::Body(Body::Absent), &expectation).await;
+                let mut place = HeadPlace::default();
+                let (head, _) = place.parse(black_box(&raw), &rederive::sigv4::Limits::default()).expect("a head");
+                let accepted = authority.verify(head, Content::Body(Body::Absent), &expectation).await;
                 black_box(accepted.map_err(|_| "refused").expect("accepted").verified.valid_until());
             }
         });

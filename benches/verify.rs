@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use hmac::{Hmac, KeyInit, Mac};
 use rederive::sigv4::{
-    Body, Expectation, Family, Limits, PreparedSigningKey, Regions, RequestHead, SignedRequest, UnixSeconds,
+    Body, Expectation, Family, HeadPlace, Limits, PreparedSigningKey, Regions, RequestHead, SignedRequest, UnixSeconds,
 };
 use rederive_hsm::signing_key::SigningKey;
 use sha2::{Digest, Sha256};
@@ -64,8 +64,9 @@ fn typical() -> Typical {
 
 /// From head bytes to `Verified`.
 fn verify(request: &[u8], key: &PreparedSigningKey) -> UnixSeconds {
-    let (head, _) = RequestHead::parse(request, &Limits::default()).expect("a request");
-    let signed = SignedRequest::parse(&head).expect("well formed");
+    let mut place = HeadPlace::default();
+    let (head, _) = place.parse(request, &Limits::default()).expect("a request");
+    let signed = SignedRequest::parse(head).expect("well formed");
     let expectation = Expectation { service: "s3", regions: Regions::Named("local") };
     let scoped = signed.check_scope_and_time(&expectation, NOW).expect("in scope");
     let string_to_sign = scoped.string_to_sign(Body::Absent).expect("all is signed");

@@ -61,7 +61,8 @@ impl CanonicalParts<'_, '_> {
     /// Writes everything up to the last line, which says what the signature covers of the body. That line depends on
     /// which headers turn out to be signed.
     pub fn put_to(&self, sink: &mut impl Sink) -> Coverage {
-        sink.put_all([self.head.method(), b"\n"]);
+        sink.put(self.head.method());
+        sink.put(b"\n");
         match self.path_style {
             PathStyle::S3 => put_s3_path(sink, &self.target.path),
             PathStyle::Normalized => put_normalized_path(sink, self.target.path.raw),
@@ -112,7 +113,7 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
         let value = headers[first].value;
         let mut next = index.next(headers, name, first);
         if next.is_none() && !has_blank(value) {
-            sink.put_all([name, b":", value, b"\n"]);
+            sink.put_pair(name, b':', value, b'\n');
             continue;
         }
         sink.put(name);
@@ -132,10 +133,11 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
 /// The list of signed headers, a line break on either side.
 fn put_names(sink: &mut impl Sink, signed_headers: SignedHeaders<'_>) {
     if let Some(list) = signed_headers.as_plain() {
-        return sink.put_all([b"\n", list, b"\n"]);
+        return sink.put_pair(b"", b'\n', list, b'\n');
     }
     for (index, name) in signed_headers.iter().enumerate() {
-        sink.put_all([if index == 0 { b"\n" } else { b";" }, name]);
+        sink.put(if index == 0 { b"\n" } else { b";" });
+        sink.put(name);
     }
     sink.put(b"\n");
 }

@@ -46,6 +46,27 @@ pub struct RequestHead<'a> {
     headers: SmallVec<[Header<'a>; 16]>,
 }
 
+/// Where a head is read to and stays. A head is large, and each move of it costs a short verification some of its time.
+pub struct HeadPlace<'a>(RequestHead<'a>);
+
+impl Default for HeadPlace<'_> {
+    fn default() -> Self {
+        Self(RequestHead::empty())
+    }
+}
+
+impl<'a> HeadPlace<'a> {
+    /// As [`RequestHead::parse`].
+    ///
+    /// # Errors
+    /// As [`RequestHead::parse`].
+    #[inline]
+    pub fn parse(&mut self, bytes: &'a [u8], limits: &Limits) -> Result<(&RequestHead<'a>, usize), HeadError> {
+        let body_starts = self.0.read(bytes, limits)?;
+        Ok((&self.0, body_starts))
+    }
+}
+
 /// Why bytes are not a request head: the call is malformed, which says nothing about the signature.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeadError {
@@ -96,6 +117,11 @@ const NUL_IN_VALUE: &str = "its value holds a NUL byte";
 const BREAK_IN_VALUE: &str = "its value holds a line break";
 
 impl<'a> RequestHead<'a> {
+    /// What no public function gives out.
+    fn empty() -> Self {
+        Self { method: b"", target: b"", headers: SmallVec::new() }
+    }
+
     /// A head from its parts. `target` is the request target as received; values may have blanks around them.
     ///
     /// # Errors
@@ -106,7 +132,8 @@ impl<'a> RequestHead<'a> {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
         limits: &Limits,
     ) -> Result<Self, HeadError> {
-        let mut builder = Builder::start(method, target, limits)?;
+        let mut head = Self::empty();
+        let mut builder = Builder::start(&mut head, method, target, limits)?;
         for (index, (name, value)) in fields.into_iter().enumerate() {
             let why = match () {
                 () if !is_token(name) => Some(NAME_IS_NO_TOKEN),
@@ -121,7 +148,7 @@ impl<'a> RequestHead<'a> {
             builder.count_bytes(name.len() + value.len() + 4)?;
             builder.push(Header { name, value: trim_blanks(value) })?;
         }
-        Ok(builder.head)
+        Ok(head)
     }
 
     /// Reads a raw HTTP/1.1 head and tells where the body starts. Lines end in CRLF or LF; the empty line at the end
@@ -129,11 +156,17 @@ impl<'a> RequestHead<'a> {
     ///
     /// # Errors
     /// If it is over `limits`, or a line cannot be read.
-    #[inline]
     pub fn parse(bytes: &'a [u8], limits: &Limits) -> Result<(Self, usize), HeadError> {
+        let mut place = HeadPlace::default();
+        let (_, body_starts) = place.parse(bytes, limits)?;
+        Ok((place.0, body_starts))
+    }
+
+    /// Reads a raw head into this one, in place of what was in it.
+    fn read(&mut self, bytes: &'a [u8], limits: &Limits) -> Result<usize, HeadError> {
         let line_end = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
         let (method, target) = parse_request_line(&bytes[..line_end])?;
-        let mut builder = Builder::start(method, target, limits)?;
+        let mut builder = Builder::start(self, method, target, limits)?;
         let mut at = line_end;
         let body = loop {
             match &bytes[at..] {
@@ -149,7 +182,7 @@ impl<'a> RequestHead<'a> {
             builder.reaches(at)?;
         };
         builder.reaches(body)?;
-        Ok((builder.head, body))
+        Ok(body)
     }
 
     /// The method, in the case it arrived in.
@@ -169,21 +202,27 @@ impl<'a> RequestHead<'a> {
 }
 
 /// A head under construction, within its limits.
-struct Builder<'a> {
-    head: RequestHead<'a>,
+struct Builder<'h, 'a> {
+    head: &'h mut RequestHead<'a>,
     limits: Limits,
     bytes: usize,
 }
 
-impl<'a> Builder<'a> {
-    fn start(method: &'a [u8], target: &'a [u8], limits: &Limits) -> Result<Self, HeadError> {
+impl<'h, 'a> Builder<'h, 'a> {
+    fn start(
+        head: &'h mut RequestHead<'a>,
+        method: &'a [u8],
+        target: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Self, HeadError> {
         if !is_token(method) {
             return Err(HeadError::Method);
         }
         if target.is_empty() {
             return Err(HeadError::EmptyTarget);
         }
-        let head = RequestHead { method, target, headers: SmallVec::new() };
+        (head.method, head.target) = (method, target);
+        head.headers.clear();
         let limits = Limits { headers: limits.headers.min(MAX_HEADERS), ..*limits };
         let mut builder = Self { head, limits, bytes: 0 };
         builder.count_bytes(method.len() + target.len() + " HTTP/1.1\r\n".len() + 1)?;

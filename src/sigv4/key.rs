@@ -6,7 +6,8 @@ use rederive_hsm::signing_key::SigningKey;
 use rederive_memory::Locked;
 use subtle::ConstantTimeEq as _;
 
-use super::sha256::HmacKey;
+use super::hmac::HmacKey;
+use super::sink::{HashSink, Sink as _};
 
 /// `HMAC(signing key, …)` with the key's own two compressions already done: a third of the work of a short message.
 ///
@@ -35,9 +36,14 @@ impl PreparedSigningKey {
         self.sign(message).ct_eq(signature).into()
     }
 
-    #[inline]
     pub(crate) fn sign(&self, message: &[u8]) -> [u8; 32] {
-        self.0.hmac.sign(message)
+        self.sign_written(|sink| sink.put(message))
+    }
+
+    /// The signature of what `put` writes.
+    #[inline]
+    pub(super) fn sign_written(&self, put: impl FnOnce(&mut HashSink)) -> [u8; 32] {
+        self.0.hmac.sign(put)
     }
 }
 

@@ -12,7 +12,7 @@ use super::presigned::is_token;
 use super::refusal::{Refusal, ScopeFault};
 use super::scope::{CredentialScope, Family};
 use super::sink::HashSink;
-use super::string_to_sign::{Hashes, SKEW, StringToSign, StringToSignError, StringToSignText};
+use super::string_to_sign::{Hashes, SKEW, StringToSign, StringToSignError, string_to_sign_text};
 use super::target::{Target, TargetFault};
 use super::time::{AmzDate, UnixSeconds};
 
@@ -211,8 +211,7 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
 
     /// The string to sign over a canonical request with this SHA-256. For people.
     pub fn string_to_sign_text(&self, canonical_request: &[u8; 32]) -> String {
-        let text = StringToSignText::new(&self.authorization.date, &self.authorization.scope, canonical_request);
-        String::from_utf8_lossy(text.as_bytes()).into_owned()
+        string_to_sign_text(&self.authorization.date, &self.authorization.scope, canonical_request)
     }
 
     /// The canonical request of a signer that puts the session token into the query after signing, as AWS documents for

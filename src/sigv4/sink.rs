@@ -1,5 +1,7 @@
 //! Where a canonical request goes while it is written: into a hash, or into text for people to read.
 
+use zeroize::Zeroize;
+
 use super::sha256::{BLOCK, State};
 
 /// Takes the bytes of a canonical request, piece by piece.
@@ -7,10 +9,13 @@ pub trait Sink {
     /// The next bytes.
     fn put(&mut self, bytes: &[u8]);
 
-    /// Several pieces at once.
+    /// A piece, a byte, a piece and a byte, as most of a canonical request is made of.
     #[inline]
-    fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
-        pieces.iter().for_each(|piece| self.put(piece));
+    fn put_pair(&mut self, first: &[u8], between: u8, second: &[u8], last: u8) {
+        self.put(first);
+        self.put(&[between]);
+        self.put(second);
+        self.put(&[last]);
     }
 }
 
@@ -23,22 +28,54 @@ impl Sink for Vec<u8> {
 /// Hashes what it is given.
 ///
 /// A canonical request comes in some forty pieces of a few bytes. They are gathered here, so that the hash sees whole
-/// blocks.
+/// blocks, and each block is hashed as soon as it is whole: the processor works on it while the next one is written, for
+/// each round of SHA-256 waits for the one before and leaves most of its units idle.
 pub struct HashSink {
     state: State,
-    /// Bytes that the state has taken in.
-    hashed: usize,
-    gathered: [u8; Self::GATHER],
+    /// Bytes that went through, but for those that are gathered now.
+    passed: usize,
+    /// A block longer than what is gathered at most: the padding of the last block may need it.
+    gathered: [u8; Self::GATHER + BLOCK],
     filled: usize,
+    /// How many of the gathered bytes the state has taken in: whole blocks.
+    taken: usize,
 }
 
 impl HashSink {
-    /// Eight blocks: most canonical requests fit in.
-    const GATHER: usize = 8 * BLOCK;
+    const GATHER: usize = 4 * BLOCK;
 
-    /// The SHA-256 of everything that was put in.
-    pub fn finish(mut self) -> [u8; 32] {
-        self.state.finish(&self.gathered[..self.filled], self.hashed + self.filled)
+    /// Goes on with a state that has taken in so many bytes, whole blocks.
+    #[inline]
+    pub fn after(state: State, bytes: usize) -> Self {
+        Self { state, passed: bytes, gathered: [0; Self::GATHER + BLOCK], filled: 0, taken: 0 }
+    }
+
+    /// The SHA-256 of everything that was put in. Pads as FIPS 180-4, 5.1.1 says: `0x80`, zeros, and the length in bits.
+    #[inline]
+    pub fn finish(&mut self) -> [u8; 32] {
+        let length = self.passed + self.filled;
+        let rest = self.filled - self.taken;
+        let blocks = if rest < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
+        let padded = &mut self.gathered[self.taken..][..blocks];
+        padded[rest] = 0x80;
+        padded[rest + 1..].fill(0);
+        padded[blocks - 8..].copy_from_slice(&(length as u64 * 8).to_be_bytes());
+        self.state.blocks(padded);
+        self.state.bytes()
+    }
+
+    /// Forgets a state that depends on a key.
+    #[inline]
+    pub fn wipe(&mut self) {
+        self.state.zeroize();
+    }
+
+    #[inline]
+    fn hash_whole_blocks(&mut self) {
+        if self.filled - self.taken >= BLOCK {
+            let left = self.state.blocks(&self.gathered[self.taken..self.filled]);
+            self.taken = self.filled - left.len();
+        }
     }
 
     #[cold]
@@ -49,44 +86,47 @@ impl HashSink {
         if self.filled < Self::GATHER {
             return;
         }
-        self.state.blocks(&self.gathered);
+        self.state.blocks(&self.gathered[self.taken..Self::GATHER]);
         let left = self.state.blocks(rest);
-        self.hashed += Self::GATHER + rest.len() - left.len();
+        self.passed += Self::GATHER + rest.len() - left.len();
         self.gathered[..left.len()].copy_from_slice(left);
-        self.filled = left.len();
+        (self.filled, self.taken) = (left.len(), 0);
     }
 }
 
 impl Default for HashSink {
     fn default() -> Self {
-        Self { state: State::START, hashed: 0, gathered: [0; Self::GATHER], filled: 0 }
+        Self::after(State::START, 0)
     }
 }
 
 impl Sink for HashSink {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {
-        match self.gathered.get_mut(self.filled..self.filled + bytes.len()) {
+        match self.gathered[..Self::GATHER].get_mut(self.filled..self.filled + bytes.len()) {
             Some(place) => {
                 copy(place, bytes);
                 self.filled += bytes.len();
+                self.hash_whole_blocks();
             }
             None => self.flush_and_put(bytes),
         }
     }
 
     #[inline]
-    fn put_all<const N: usize>(&mut self, pieces: [&[u8]; N]) {
-        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let Some(mut place) = self.gathered.get_mut(self.filled..self.filled + length) else {
-            return pieces.iter().for_each(|piece| self.put(piece));
+    fn put_pair(&mut self, first: &[u8], between: u8, second: &[u8], last: u8) {
+        let length = first.len() + second.len() + 2;
+        let Some(place) = self.gathered[..Self::GATHER].get_mut(self.filled..self.filled + length) else {
+            return [first, &[between], second, &[last]].iter().for_each(|piece| self.put(piece));
         };
-        for piece in pieces {
-            let (head, rest) = place.split_at_mut(piece.len());
-            copy(head, piece);
-            place = rest;
-        }
+        let (start, rest) = place.split_at_mut(first.len());
+        copy(start, first);
+        rest[0] = between;
+        let (middle, rest) = rest[1..].split_at_mut(second.len());
+        copy(middle, second);
+        rest[0] = last;
         self.filled += length;
+        self.hash_whole_blocks();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The string to sign, its comparison, and what proves that it came out right: step 7 of a verification.
 
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use super::authorization::{ALGORITHM, Authorization, Carrier};
 use super::form::VerifiedForm;
@@ -11,7 +11,7 @@ use super::payload::{Body, Payload, PayloadStatus};
 use super::refusal::Refusal;
 use super::scope::{CredentialScope, TERMINATOR};
 use super::signed_headers::SignedHeaders;
-use super::sink::copy;
+use super::sink::Sink;
 use super::time::{AmzDate, UnixSeconds};
 
 /// How old a header-signed request may be, and how far ahead one to S3 may be: 15 minutes.
@@ -103,13 +103,13 @@ impl<'r, 'a> StringToSign<'r, 'a> {
 
     fn is_signed_with(&self, key: &PreparedSigningKey) -> bool {
         let Authorization { date, scope, signature, .. } = self.authorization;
-        let is_mac_of = |message: &[u8]| is_same(&hex::encode(&key.sign(message)), signature.as_bytes());
-        let signs = |hash| is_mac_of(StringToSignText::new(date, scope, hash).as_bytes());
+        let is_given = |mac: [u8; 32]| is_same(&hex::encode(&mac), signature.as_bytes());
+        let signs = |hash| is_given(key.sign_written(|sink| put_string_to_sign(sink, date, scope, hash)));
         match &self.message {
             Message::CanonicalRequest(Hashes { canonical_request, without_token }) => {
                 signs(canonical_request) || without_token.as_ref().is_some_and(signs)
             }
-            Message::Policy(policy, _) => is_mac_of(policy.as_bytes()),
+            Message::Policy(policy, _) => is_given(key.sign(policy.as_bytes())),
         }
     }
 
@@ -126,8 +126,7 @@ impl<'r, 'a> StringToSign<'r, 'a> {
         let Authorization { date, scope, .. } = self.authorization;
         match &self.message {
             Message::CanonicalRequest(Hashes { canonical_request, .. }) => {
-                let text = StringToSignText::new(date, scope, canonical_request);
-                String::from_utf8_lossy(text.as_bytes()).into_owned()
+                string_to_sign_text(date, scope, canonical_request)
             }
             Message::Policy(policy, _) => (*policy).to_owned(),
         }
@@ -162,44 +161,23 @@ impl<'r, 'a> StringToSign<'r, 'a> {
 fn is_same(expected: &[u8; 64], provided: &[u8; 64]) -> bool {
     let (expected, provided) = (expected.as_chunks::<8>().0.iter(), provided.as_chunks::<8>().0);
     let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    expected.zip(provided).fold(Choice::from(1), |same, (a, b)| same & word(a).ct_eq(&word(b))).into()
+    expected.zip(provided).fold(0, |differing, (a, b)| differing | (word(a) ^ word(b))).ct_eq(&0).into()
 }
 
-/// The longest string to sign: the algorithm, a time, the longest scope, a hash, and three line breaks.
-const LONGEST: usize = ALGORITHM.len() + 16 + (8 + 32 + 32 + TERMINATOR.len() + 3) + 64 + 3;
-
-/// Algorithm, time, scope and the hash of the canonical request, with line breaks between them.
-pub(super) struct StringToSignText {
-    text: [u8; LONGEST],
-    length: usize,
+/// The string to sign over a canonical request with this SHA-256, for people.
+pub(super) fn string_to_sign_text(date: &AmzDate, scope: &CredentialScope<'_>, hash: &[u8; 32]) -> String {
+    let mut text = Vec::new();
+    put_string_to_sign(&mut text, date, scope, hash);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
-impl StringToSignText {
-    pub fn new(date: &AmzDate, scope: &CredentialScope<'_>, hash: &[u8; 32]) -> Self {
-        let (mut text, mut length) = ([0; LONGEST], 0);
-        let mut put = |piece: &[u8]| {
-            copy(&mut text[length..length + piece.len()], piece);
-            length += piece.len();
-        };
-        put(ALGORITHM.as_bytes());
-        put(b"\n");
-        put(date.as_bytes());
-        put(b"\n");
-        put(scope.date().as_bytes());
-        put(b"/");
-        put(scope.region().as_bytes());
-        put(b"/");
-        put(scope.service().as_bytes());
-        put(b"/");
-        put(TERMINATOR.as_bytes());
-        put(b"\n");
-        put(&hex::encode(hash));
-        Self { text, length }
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.text[..self.length]
-    }
+/// Writes the string to sign over a canonical request with this SHA-256.
+#[inline]
+fn put_string_to_sign(sink: &mut impl Sink, date: &AmzDate, scope: &CredentialScope<'_>, hash: &[u8; 32]) {
+    sink.put_pair(ALGORITHM.as_bytes(), b'\n', date.as_bytes(), b'\n');
+    sink.put_pair(scope.date().as_bytes(), b'/', scope.region().as_bytes(), b'/');
+    sink.put_pair(scope.service().as_bytes(), b'/', TERMINATOR.as_bytes(), b'\n');
+    sink.put(&hex::encode(hash));
 }
 
 /// A request whose signature was made with the key that its id names. There is no other way to build one than
