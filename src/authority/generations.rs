@@ -126,6 +126,11 @@ impl Generations {
         newest.map(|live| live.row.number)
     }
 
+    /// Whether keys are made in a generation, be it for few accounts.
+    pub fn is_issuing(&self, generation: Generation) -> bool {
+        self.0.get(&generation).is_some_and(|live| live.row.state == GenerationState::Issuing)
+    }
+
     /// The first issuing generation that is good for an account.
     pub fn first_issuing_for(&self, account: Account) -> Option<Generation> {
         self.issuing(account).next().map(|live| live.row.number)

@@ -46,9 +46,11 @@ pub enum IssueError {
     /// Every attempt drew an id that is taken.
     #[error("every id that was drawn is taken")]
     NoFreeId,
-    /// The key of a client token cannot be derived again: what ids look like was changed since.
+    /// The key of a client token cannot be derived again: what ids look like was changed since, or its generation was
+    /// retired, whose secrets no worker tells any more.
     #[error(
-        "{0}, which the client token has led to, cannot be derived again: layout or prefix of new ids were changed"
+        "{0}, which the client token has led to, cannot be derived again: layout or prefix of new ids were changed, \
+         or its generation makes no keys any more"
     )]
     NotDerivedAgain(AccessKeyId),
     /// The HSM worker can't answer.
@@ -133,6 +135,9 @@ impl Authority {
 
     /// The secret of a key that was made before. Its generation may not be the one in which keys are made now.
     async fn derive_again(&self, row: KeyRow, nonce: [u8; 32]) -> Result<Issued, IssueError> {
+        if !self.generations().is_issuing(row.generation) {
+            return Err(IssueError::NotDerivedAgain(row.id));
+        }
         let (id, secret) = self.derive_new(row.generation, row.account, !row.terms.is_none(), nonce).await?;
         if id == row.id { Ok(Issued { row, secret, again: true }) } else { Err(IssueError::NotDerivedAgain(row.id)) }
     }
@@ -197,8 +202,8 @@ impl Authority {
         Ok(RootKey { id: row.id, secret })
     }
 
-    /// Changes the status of an owner's key, or deletes it, for a request that the key `by` has signed. The next request meets the new status: memory has followed
-    /// before this returns.
+    /// Changes the status of an owner's key, or deletes it, for a request that the key `by` has signed. The next request
+    /// meets the new status: memory has followed before this returns.
     pub async fn set_key_status(
         &self,
         id: &AccessKeyId,

@@ -283,7 +283,7 @@ impl Node {
         Ok(Pair { access_key_id: field("AccessKeyId"), secret_access_key: field("SecretAccessKey") })
     }
 
-    fn iam(&self, root: &Pair, body: &str) -> Result<String, u16> {
+    pub fn iam(&self, root: &Pair, body: &str) -> Result<String, u16> {
         let host = self.api.trim_start_matches("http://");
         let call = sign::query(root, "local", host, "iam", &format!("{body}&Version=2010-05-08"));
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();

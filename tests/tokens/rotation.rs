@@ -66,6 +66,35 @@ fn a_rotation_goes_on_where_it_was_killed() {
     assert_eq!(node.verdict(&cold(&place.root, Truth::Valid)), "accept", "the old ones go on");
 }
 
+#[test]
+fn a_client_token_tells_no_secret_of_a_master_that_was_rotated_away() {
+    let place = Place::new(&["a"], 1);
+    let node = place.ready();
+    let again = || node.iam(&place.root, "Action=CreateAccessKey&ClientToken=the-same");
+    let secret = |xml: &str| xml.split("<SecretAccessKey>").nth(1).map(|rest| rest[..40].to_owned());
+    // Each signature gives one key, and those of one second are the same.
+    let next_second = || std::thread::sleep(Duration::from_millis(1100));
+    let first = again().expect("a key");
+    next_second();
+    let second = again().expect("the same key");
+    assert!(secret(&first).is_some() && secret(&first) == secret(&second), "until then it is told again");
+
+    place.run(&["rotate", "--yes"]);
+    next_second();
+    // Until the node has heard of it, it is told once more, or the worker says no first; another key it is never.
+    let end = Instant::now() + LONG;
+    let refused = loop {
+        match again() {
+            Ok(xml) => assert_eq!(secret(&xml), secret(&first)),
+            Err(503) => {}
+            Err(status) => break status,
+        }
+        assert!(Instant::now() < end, "it never heard of the rotation");
+        next_second();
+    };
+    assert_eq!(refused, 409);
+}
+
 /// Keys to verify with, and what came of it.
 struct Load<'a> {
     node: &'a Node,
