@@ -152,12 +152,17 @@ impl HeaderNames<'_> {
             Self::Named(names) => (None, Some(names)),
         };
         let named = named.into_iter().flatten().map(|name| Cow::Borrowed(&**name));
-        listed.into_iter().flatten().map(text).chain(named)
+        listed.into_iter().flatten().map(String::from_utf8_lossy).chain(named)
     }
-}
 
-/// Names of headers that are there are ASCII.
-#[inline]
-fn text(name: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed)
+    /// Gives the bytes of each name, in order, which are UTF-8. Nearly all are ASCII, which is seen sooner.
+    pub(super) fn for_each(&self, mut put: impl FnMut(&[u8])) {
+        match self {
+            Self::Named(names) => names.iter().for_each(|name| put(name.as_bytes())),
+            Self::Listed(headers) => headers.iter().for_each(|name| match name.is_ascii() {
+                true => put(name),
+                false => put(String::from_utf8_lossy(name).as_bytes()),
+            }),
+        }
+    }
 }

@@ -112,9 +112,7 @@ impl WrittenBatch {
 /// `Accept`: its fields by their numbers, those with the default value left out.
 fn put_accept(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
     put_identity(&accepted.identity, to);
-    for name in accepted.signed_headers.iter() {
-        put_bytes(6, name.as_bytes(), to);
-    }
+    accepted.signed_headers.for_each(|name| put_bytes(6, name, to));
     put_enum(7, payload(accepted.payload).into(), to);
     put_time(8, accepted.valid_until, to);
     put_time(9, accepted.deny_list_as_of, to);
