@@ -6,11 +6,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use rederive::explain::{Decision, ExplainOptions, Explanation, explain};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use zeroize::Zeroizing;
 
-use super::{Failure, now, output};
+use super::{Failure, now, output, unix_time};
 
 #[derive(Args)]
 pub struct Explain {
@@ -21,7 +19,7 @@ pub struct Explain {
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
     /// The time to judge by (RFC 3339) [default: now]
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "TIME", value_parser = unix_time)]
     at: Option<i64>,
     /// The service that is expected [default: the one of the credential scope]
     #[arg(long)]
@@ -93,11 +91,6 @@ fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         return Err(format!("the first line of {} is empty: it takes the secret access key", path.display()).into());
     }
     Ok(Zeroizing::new(line.to_vec()))
-}
-
-fn seconds(text: &str) -> Result<i64, String> {
-    let time = OffsetDateTime::parse(text, &Rfc3339);
-    time.map(OffsetDateTime::unix_timestamp).map_err(|_| "takes a time such as 2026-01-02T03:04:05Z".into())
 }
 
 fn describe(explanation: &Explanation) -> String {

@@ -2,13 +2,14 @@
 
 use clap::{Args, Subcommand};
 use rederive::audit::Event;
-use rederive::registry::{Dependents, GenerationState, Registry};
+use rederive::iam::timestamp;
+use rederive::registry::{Dependents, GenerationState, MadeSince, Registry};
 use rederive::site::Site;
-use rederive_hsm::access_key_id::Generation as Number;
+use rederive_hsm::access_key_id::{AccessKeyId, Generation as Number};
 use serde_json::json;
 
 use super::config_file::ConfigFile;
-use super::{Failure, block_on, can_be_recorded, now, output, record};
+use super::{Failure, block_on, can_be_recorded, now, output, record, unix_time};
 
 #[derive(Args)]
 pub struct Which {
@@ -31,6 +32,20 @@ pub enum Life {
         /// How many active keys it breaks, as 'generation progress' counts them: needed unless there is none
         #[arg(long, value_name = "COUNT", default_value_t = 0)]
         breaks: i64,
+        /// Also switch off what was made with its keys under other generations since a time (RFC 3339), as when its master was stolen
+        #[arg(long, value_name = "TIME", value_parser = unix_time)]
+        since: Option<i64>,
+        /// How many keys of other generations that switches off, as 'generation made-with' lists them: needed unless there is none
+        #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "since")]
+        switches_off: usize,
+    },
+    /// List the active keys of other generations that were made with keys of this one, or with keys so made
+    MadeWith {
+        #[command(flatten)]
+        which: Which,
+        /// From when on (RFC 3339, such as 2026-01-02T03:04:05Z): since its master may have been stolen
+        #[arg(long, value_name = "TIME", value_parser = unix_time)]
+        since: i64,
     },
     /// Show how many active keys still depend on each generation, by account and last use
     Progress {
@@ -44,7 +59,10 @@ impl Life {
         match self {
             Self::Promote(which) => which.become_state(GenerationState::Issuing),
             Self::Retire(which) => which.become_state(GenerationState::Verifying),
-            Self::Close { which, breaks } => which.close(breaks),
+            Self::Close { which, breaks, since, switches_off } => {
+                which.close(breaks, since.map(|since| MadeSince { since, count: switches_off }))
+            }
+            Self::MadeWith { which, since } => which.made_with(since),
             Self::Progress { config } => {
                 let site = config.load()?;
                 block_on(async { progress(&Registry::open_to_read(&site.registry()?).await?).await })
@@ -69,11 +87,24 @@ impl Which {
         Ok(output::line(&format!("generation {number} is {state}"))?)
     }
 
-    fn close(&self, breaks: i64) -> Result<(), Failure> {
+    fn made_with(&self, since: i64) -> Result<(), Failure> {
+        let (site, number) = (self.config.load()?, self.number()?);
+        let made = block_on(async {
+            Ok::<_, Failure>(Registry::open_to_read(&site.registry()?).await?.made_with(number, since).await?)
+        })?;
+        for row in &made {
+            let by = row.created_by.as_ref().map_or("-", AccessKeyId::as_str);
+            let (id, arn, at) = (row.id, row.arn(), timestamp(row.created_at));
+            output::line(&format!("{id}  {arn}  created {at}  with {by}"))?;
+        }
+        Ok(output::line(&format!("{} active keys", made.len()))?)
+    }
+
+    fn close(&self, breaks: i64, made: Option<MadeSince>) -> Result<(), Failure> {
         let (site, number) = (self.config.load()?, self.number()?);
         block_on(async {
             let (registry, _) = site.open_registry().await?;
-            close(&site, &registry, number, breaks).await?;
+            close(&site, &registry, number, breaks, made).await?;
             warn_where_nobody_issues(&registry).await
         })
     }
@@ -88,21 +119,35 @@ pub(super) async fn set_state(
 ) -> Result<(), Failure> {
     can_be_recorded(site)?;
     registry.set_generation_state(number, state, now()).await?;
-    record(site, event(number, state, None)).await
+    record(site, event(json!({ "generation": number.number(), "state": state.as_str() }))).await
 }
 
 /// Closes a generation, which breaks so many active keys.
-pub(super) async fn close(site: &Site, registry: &Registry, number: Number, breaks: i64) -> Result<(), Failure> {
-    registry.close_generation(number, breaks, now()).await?;
+pub(super) async fn close(
+    site: &Site,
+    registry: &Registry,
+    number: Number,
+    breaks: i64,
+    made: Option<MadeSince>,
+) -> Result<(), Failure> {
+    let switched_off = registry.close_generation(number, breaks, made, now()).await?;
     // What takes away is never held up by the log.
-    record(site, event(number, GenerationState::Closed, Some(breaks))).await?;
-    Ok(output::line(&format!("generation {number} is closed: its keys are refused everywhere"))?)
+    record(site, closed(number, breaks, &switched_off)).await?;
+    output::line(&format!("generation {number} is closed: its keys are refused everywhere"))?;
+    for id in &switched_off {
+        output::line(&format!("{id} is switched off"))?;
+    }
+    Ok(())
 }
 
-fn event(number: Number, state: GenerationState, breaks: Option<i64>) -> Event {
-    Event::command("SetGenerationState", now()).with_parameters(json!({
-        "generation": number.number(), "state": state.as_str(), "activeKeys": breaks,
-    }))
+fn event(parameters: serde_json::Value) -> Event {
+    Event::command("SetGenerationState", now()).with_parameters(parameters)
+}
+
+fn closed(number: Number, breaks: i64, switched_off: &[AccessKeyId]) -> Event {
+    let ids: Vec<&str> = switched_off.iter().map(AccessKeyId::as_str).collect();
+    let state = GenerationState::Closed.as_str();
+    event(json!({ "generation": number.number(), "state": state, "activeKeys": breaks, "switchedOff": ids }))
 }
 
 /// No key can be made for accounts whose shares no issuing generation covers.

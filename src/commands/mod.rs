@@ -30,6 +30,8 @@ use rederive::audit::Event;
 use rederive::site::{Failure, Site};
 use rederive_hsm::dumps;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// A derived-secret authority: issues AWS-style access keys and verifies AWS-signed requests, and stores no secret.
 #[derive(Parser)]
@@ -121,6 +123,12 @@ async fn record(site: &Site, event: Event) -> Result<(), Failure> {
 /// Refuses to begin what could not be recorded.
 fn can_be_recorded(site: &Site) -> Result<(), Failure> {
     Ok(site.audit().map(drop)?)
+}
+
+/// A time on the command line, as seconds since 1970.
+fn unix_time(text: &str) -> Result<i64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339);
+    time.map(OffsetDateTime::unix_timestamp).map_err(|_| "takes a time such as 2026-01-02T03:04:05Z".into())
 }
 
 /// Seconds since 1970, for rows that a command writes.

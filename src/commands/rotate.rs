@@ -83,7 +83,7 @@ impl Rotate {
                 self.rotate(&site, &registry).await?;
             }
             match self.close {
-                Some(old) => generation_life::close(&site, &registry, number(old)?, self.breaks).await,
+                Some(old) => generation_life::close(&site, &registry, number(old)?, self.breaks, None).await,
                 None => Ok(()),
             }
         })

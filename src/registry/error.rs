@@ -120,6 +120,16 @@ pub enum RegistryError {
         /// How many active keys it has.
         active: i64,
     },
+    /// Closing the generation would switch off keys of others that whoever closes it did not name.
+    #[error(
+        "{count} active keys of other generations were made with keys of generation {generation} since then: 'generation made-with' lists them; say --switches-off {count}"
+    )]
+    MadeWith {
+        /// The generation.
+        generation: Generation,
+        /// How many active keys were made with its keys.
+        count: usize,
+    },
     /// A rotation was begun, or somebody else has taken its next step.
     #[error("another rotation is under way: 'rederive rotate' goes on with it, 'rederive rotate --abandon' forgets it")]
     AnotherRotation,

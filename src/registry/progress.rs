@@ -1,9 +1,10 @@
 //! Who still depends on a generation, and closing one.
 
-use rederive_hsm::access_key_id::{Account, Generation};
+use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 
 use super::cells::Cells;
 use super::generations::{GenerationState, set_state};
+use super::made_with::{self, MadeSince};
 use super::transaction::transact;
 use super::{Connection, Registry, RegistryError, Result, Row, query};
 
@@ -32,13 +33,26 @@ impl Registry {
     }
 
     /// Closes a generation, for good: every key of it is refused from then on. `breaking` is how many active keys whoever closes it
-    /// knows of; if there are others, nothing is done.
-    pub async fn close_generation(&self, generation: Generation, breaking: i64, at: i64) -> Result<()> {
-        transact!(self, |transaction| close(transaction, generation, breaking, at))
+    /// knows of; if there are others, nothing is done. What was `made` with its keys under other generations is switched off with it;
+    /// gives the ids of those.
+    pub async fn close_generation(
+        &self,
+        generation: Generation,
+        breaking: i64,
+        made: Option<MadeSince>,
+        at: i64,
+    ) -> Result<Vec<AccessKeyId>> {
+        transact!(self, |transaction| close(transaction, generation, breaking, made, at))
     }
 }
 
-async fn close(transaction: &mut Connection, generation: Generation, breaking: i64, at: i64) -> Result<()> {
+async fn close(
+    transaction: &mut Connection,
+    generation: Generation,
+    breaking: i64,
+    made: Option<MadeSince>,
+    at: i64,
+) -> Result<Vec<AccessKeyId>> {
     let row = query("SELECT COUNT(*) AS active FROM access_keys WHERE status = 'active' AND generation = $1")
         .bind(i64::from(generation.number()))
         .fetch_one(&mut *transaction)
@@ -47,7 +61,11 @@ async fn close(transaction: &mut Connection, generation: Generation, breaking: i
     if active != breaking {
         return Err(RegistryError::StillInUse { generation, active });
     }
-    set_state(transaction, generation, GenerationState::Closed, at).await
+    set_state(transaction, generation, GenerationState::Closed, at).await?;
+    match made {
+        Some(made) => made_with::switch_off(transaction, generation, made, at).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 fn read(row: &Row) -> Result<Dependents> {

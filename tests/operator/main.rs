@@ -363,6 +363,50 @@ fn an_administrative_request_that_hangs_is_given_up() {
     assert_eq!(given_up.kind(), std::io::ErrorKind::TimedOut, "{given_up}");
 }
 
+/// Whoever had the master of a generation could sign as any of its keys, and have keys made under other masters.
+#[test]
+fn what_a_thief_has_made_goes_with_the_stolen_generation() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dev = Dev::start_in(directory.path());
+    let config = directory.path().join("rederive.toml");
+    let accepted = |pair: &Pair| dev.verify(&sign::s3_get(pair, "local", "h", "/b/k").call()).1["decision"] == "accept";
+    let of_generation_1 = |pair: &Pair| {
+        let output = Command::new(REDERIVE).args(["key", "decode", &pair.access_key_id]).output().expect("runs");
+        field(&text(&output), "generation") == "1"
+    };
+    done(&["generation", "create", "--pending"], &config);
+    done(&["generation", "promote", "1"], &config);
+    let mut number = 0;
+    let mut early = None;
+    common::wait_until("a key of the new generation", Duration::from_secs(20), || {
+        number += 1;
+        early = Some(dev.user(&format!("u{number}"))).filter(of_generation_1);
+        early.is_some()
+    });
+    let early = early.expect("it came");
+    std::thread::sleep(Duration::from_millis(1100));
+    let since = time::OffsetDateTime::now_utc();
+    let since = since.format(&time::format_description::well_known::Rfc3339).expect("a time");
+    let late = dev.user("late");
+    let listed = done(&["generation", "made-with", "0", "--since", &since], &config);
+    assert!(listed.contains(&late.access_key_id) && !listed.contains(&early.access_key_id), "{listed}");
+    assert!(listed.ends_with("1 active keys\n"), "{listed}");
+
+    let progress = done(&["generation", "progress"], &config);
+    let active = progress.lines().find_map(|line| line.strip_prefix("generation   0  issuing")).expect("a line");
+    let breaks = active.trim_end_matches(" active keys").trim();
+    let close = ["generation", "close", "0", "--breaks", breaks, "--since", &since];
+    let refused = fails(&close, &config);
+    assert!(refused.contains("say --switches-off 1") && accepted(&late), "{refused}");
+    let closed = done(&[&close[..], &["--switches-off", "1"]].concat(), &config);
+    assert!(
+        closed.contains("is closed") && closed.contains(&format!("{} is switched off", late.access_key_id)),
+        "{closed}"
+    );
+    common::wait_until("refusal", Duration::from_secs(5), || !accepted(&late));
+    assert!(accepted(&early), "what was made before stays");
+}
+
 #[test]
 fn a_generation_goes_one_way_from_pending_to_closed() {
     let directory = tempfile::tempdir().expect("a temporary directory");

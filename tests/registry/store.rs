@@ -1,10 +1,12 @@
 //! Opening, schema, settings, generations, and trouble.
 
-use rederive::registry::{ChangeKind, GenerationState, Registry, RegistryError, Rotation, Settings, TroubleKind};
+use rederive::registry::{
+    ChangeKind, GenerationState, KeyStatus, MadeSince, NewKey, Registry, RegistryError, Rotation, Settings, TroubleKind,
+};
 use rederive_hsm::access_key_id::{Account, Layout, Lifetime, Prefix, Prefixes};
 use rederive_hsm::config::KeyClass;
 
-use super::{account, generation, id, new_key, place, root, trouble};
+use super::{account, generation, id, id_in, new_key, place, root, trouble};
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_reopen() {
@@ -122,6 +124,46 @@ async fn a_generation_never_goes_back() {
     let changes = place.registry.changes_since(0, 1000).await.expect("lists");
     let closed = changes.iter().filter(|change| change.kind == ChangeKind::GenerationClosed).count();
     assert_eq!(closed, 3 + 4);
+}
+
+/// A thief's keys, made with a stolen one or with keys so made, go with the stolen generation; others of that time stay.
+#[tokio::test]
+async fn what_was_made_with_a_generation_can_go_with_it() {
+    let place = place().await;
+    place.registry.insert_generation(&generation(1, GenerationState::Issuing)).await.expect("another");
+    let alice = place.user("alice").await;
+    let honest = id_in(1, 9);
+    let made = [
+        (id(1), None, 20),              // The key that was forged or stolen.
+        (id_in(1, 1), Some(id(1)), 39), // Before.
+        (id_in(1, 2), Some(id(1)), 40),
+        (id_in(1, 3), Some(id_in(1, 2)), 40),
+        (id(2), Some(id(1)), 41), // Goes with its own generation.
+        (id_in(1, 4), Some(id(2)), 42),
+        (honest, None, 43),
+        (id_in(1, 5), Some(honest), 44),
+        (id_in(1, 6), Some(id(1)), 45), // Deleted, but what was made with it is there.
+        (id_in(1, 7), Some(id_in(1, 6)), 46),
+    ];
+    for (id, created_by, at) in made {
+        let new = NewKey { created_by, quota: 99, at, ..new_key(id, &alice) };
+        place.registry.insert_key(&new).await.expect("made");
+    }
+    place.registry.set_key_status(&id_in(1, 6), &alice, KeyStatus::Deleted, 47).await.expect("deleted");
+
+    let stolen = generation(0, GenerationState::Issuing).number;
+    let expected = [2, 3, 4, 7].map(|serial| id_in(1, serial)).to_vec();
+    let listed = place.registry.made_with(stolen, 40).await.expect("lists");
+    assert_eq!(listed.into_iter().map(|row| row.id).collect::<Vec<_>>(), expected);
+    let close = |count| place.registry.close_generation(stolen, 2, Some(MadeSince { since: 40, count }), 50);
+    let refused = close(3).await;
+    assert!(matches!(refused, Err(RegistryError::MadeWith { count: 4, .. })), "{refused:?}");
+    assert_eq!(place.registry.generations().await.expect("lists")[0].state, GenerationState::Issuing, "all or nothing");
+    assert_eq!(close(4).await.expect("closed"), expected);
+    let denied = place.registry.denied_keys().await.expect("lists").ids;
+    for (id, ..) in made.iter().filter(|(id, ..)| id.fields().generation() != stolen) {
+        assert_eq!(denied.contains(id), expected.contains(id) || *id == id_in(1, 6), "{id}");
+    }
 }
 
 fn settings(layout: Layout, long_term: &str, temporary: &str) -> Settings {
