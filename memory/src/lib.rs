@@ -13,8 +13,6 @@ mod map;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use zeroize::Zeroize as _;
-
 pub use map::Kind;
 
 /// A value in memory for secrets, which is wiped when it is dropped. It never moves.
@@ -59,11 +57,9 @@ impl<T> Drop for Locked<T> {
     fn drop(&mut self) {
         // SAFETY: the value is there, and nobody uses it any more.
         unsafe { self.place.drop_in_place() };
-        let place = self.place.cast::<u8>();
-        // SAFETY: the slot is ours, has at least this many bytes, all of which are zero or were written.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), size_of::<T>()) };
-        bytes.zeroize();
-        arena::give_back(place, size_of::<T>());
+        // SAFETY: the slot is ours and has this size; what was in it is dropped, and padding is written, never read.
+        unsafe { zeroize::zeroize_flat_type(self.place.as_ptr()) };
+        arena::give_back(self.place.cast(), size_of::<T>());
     }
 }
 
