@@ -10,7 +10,7 @@ use rederive::registry::{GenerationRow, GenerationState, Registry};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::Generation as Number;
 use rederive_hsm::config::KeyClass;
-use rederive_hsm::pkcs11::hex;
+use rederive_hsm::pkcs11::{hex, unhex};
 use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 use serde_json::json;
 
@@ -191,7 +191,9 @@ pub(super) fn row(next: u8, generation: u8, check_value: &str, wanted: Wanted) -
     Ok(GenerationRow {
         number: Number::new(generation).ok_or("the admin worker gave no generation")?,
         state,
-        check_value: unhex(check_value).ok_or("the admin worker gave no check value")?,
+        check_value: unhex(check_value)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or("the admin worker gave no check value")?,
         class,
         shares,
         created_at: now(),
@@ -248,13 +250,4 @@ fn parse_shares(text: &str) -> Result<RangeInclusive<u16>, Failure> {
     let range = text.split_once('-').and_then(|(first, last)| Some(share(first)?..=share(last)?));
     let range = range.filter(|range| !range.is_empty());
     range.ok_or_else(|| format!("'{text}' is no range of shares, such as 0000-7fff").into())
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    (text.len() == 64).then_some(())?;
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
