@@ -195,7 +195,8 @@ impl FeedCopy {
 /// Held for as long as the copy is open.
 fn lock(directory: &Path) -> std::io::Result<File> {
     let file = File::open(directory)?;
-    file.try_lock().map_err(|_| std::io::Error::other("another verifier runs on this state_dir: give each its own"))?;
+    let busy = "another verifier runs on this state_dir: give each its own";
+    file.try_lock().map_err(|_| std::io::Error::new(std::io::ErrorKind::ResourceBusy, busy))?;
     Ok(file)
 }
 

@@ -44,6 +44,13 @@ pub enum NotTheSame {
     Io(PathBuf, std::io::Error),
 }
 
+impl NotTheSame {
+    /// Whether another process of this state directory keeps the copy: the node, where this is a command beside it.
+    fn is_kept_by_another(&self) -> bool {
+        matches!(self, Self::Copy(CopyError::Io { source, .. }) if source.kind() == std::io::ErrorKind::ResourceBusy)
+    }
+}
+
 /// Compares a registry with what was seen of it in that directory.
 pub async fn check(registry: &Registry, directory: &Path) -> Result<(), NotTheSame> {
     let Some(seen) = FeedCopy::head_in(directory)? else { return Ok(()) };
@@ -82,10 +89,12 @@ pub async fn keep(authority: Arc<Authority>, directory: PathBuf) {
     let mut told = false;
     loop {
         let Err(error) = keep_until_trouble(&authority, &directory).await else { return };
-        if !told {
+        if error.is_kept_by_another() {
+            tracing::debug!("another process keeps the copy of the deny feed beside the registry");
+        } else if !told {
             tracing::error!(%error, "the copy of the deny feed beside the registry is not up to date: an old registry may go unnoticed");
         }
-        told = true;
+        told |= !error.is_kept_by_another();
         tokio::time::sleep(LATER).await;
     }
 }

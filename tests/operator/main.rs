@@ -26,6 +26,7 @@ fn text(output: &Output) -> String {
 fn done(arguments: &[&str], config: &Path) -> String {
     let output = rederive(arguments, config);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    assert!(!text(&output).contains("ERROR"), "a command that succeeds has nothing to complain of: {}", text(&output));
     text(&output)
 }
 
@@ -384,6 +385,8 @@ fn what_a_thief_has_made_goes_with_the_stolen_generation() {
         early.is_some()
     });
     let early = early.expect("it came");
+    let account = ["--account", &dev.ready.account, "--user", "u1"];
+    done(&[&["key", "create"], &account[..]].concat(), &config);
     std::thread::sleep(Duration::from_millis(1100));
     let since = time::OffsetDateTime::now_utc();
     let since = since.format(&time::format_description::well_known::Rfc3339).expect("a time");
