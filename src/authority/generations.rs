@@ -126,9 +126,9 @@ impl Generations {
         newest.map(|live| live.row.number)
     }
 
-    /// Whether keys are made in a generation, be it for few accounts.
-    pub fn is_issuing(&self, generation: Generation) -> bool {
-        self.0.get(&generation).is_some_and(|live| live.row.state == GenerationState::Issuing)
+    /// Whether no key is made in a generation any more. One that this node has yet to hear of may make some.
+    pub fn has_retired(&self, generation: Generation) -> bool {
+        self.0.get(&generation).is_some_and(|live| live.row.state > GenerationState::Issuing)
     }
 
     /// The first issuing generation that is good for an account.

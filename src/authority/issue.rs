@@ -135,7 +135,7 @@ impl Authority {
 
     /// The secret of a key that was made before. Its generation may not be the one in which keys are made now.
     async fn derive_again(&self, row: KeyRow, nonce: [u8; 32]) -> Result<Issued, IssueError> {
-        if !self.generations().is_issuing(row.generation) {
+        if self.generations().has_retired(row.generation) {
             return Err(IssueError::NotDerivedAgain(row.id));
         }
         let (id, secret) = self.derive_new(row.generation, row.account, !row.terms.is_none(), nonce).await?;

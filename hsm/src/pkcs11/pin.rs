@@ -1,5 +1,6 @@
 //! Where a PIN comes from. It is wiped as soon as the token has had it.
 
+use std::env::VarError;
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Write};
 use std::path::Path;
@@ -28,7 +29,7 @@ pub(super) fn read(source: &PinSource, token: &str, whose: &str) -> Result<AuthP
     let text = match source {
         PinSource::File(path) => file(path),
         PinSource::Credential(name) => credential(name),
-        PinSource::Env(variable) => std::env::var(variable).map(Zeroizing::new).map_err(Error::other),
+        PinSource::Env(variable) => environment(variable),
         PinSource::Prompt => ask(&format!("PIN of {whose} '{token}': ")),
     };
     let text = text.map_err(failed)?;
@@ -37,6 +38,14 @@ pub(super) fn read(source: &PinSource, token: &str, whose: &str) -> Result<AuthP
         return Err(failed(Error::other("it is empty")));
     }
     Ok(AuthPin::from(pin.to_owned()))
+}
+
+/// The library's own error would tell a value that is no text.
+fn environment(variable: &str) -> Result<Zeroizing<String>, Error> {
+    std::env::var(variable).map(Zeroizing::new).map_err(|error| match error {
+        VarError::NotPresent => Error::new(ErrorKind::NotFound, "it is not set"),
+        VarError::NotUnicode(_) => Error::other("it is no text"),
+    })
 }
 
 fn file(path: &Path) -> Result<Zeroizing<String>, Error> {
