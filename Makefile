@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
 PYTHON_ENV := target/test-python
+OPENCRYPTOKI := target/test-opencryptoki
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: run test clients check deny fuzz mutants bench soak help
@@ -56,7 +57,7 @@ endef
 softhsm:
 	$(call install,softhsm2-util=softhsm2 cc=gcc)
 
-test-tools:
+test-tools: $(OPENCRYPTOKI)/ready
 	$(call install,pkcs11-tool=opensc certutil=libnss3-tools curl=curl gdb=gdb valgrind=valgrind python3=python3)
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq postgresql; }
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq python3-venv; }
@@ -70,4 +71,11 @@ fuzz-tools:
 $(PYTHON_ENV)/ready: tests/requirements.txt
 	python3 -m venv $(PYTHON_ENV)
 	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# A third PKCS#11 module. It is unpacked and not installed: its daemon and its store are for the tests alone (tests/tokens/opencryptoki.sh).
+$(OPENCRYPTOKI)/ready:
+	rm -rf $(OPENCRYPTOKI) && mkdir -p $(OPENCRYPTOKI)
+	cd $(OPENCRYPTOKI); get="apt-get download -qq opencryptoki libopencryptoki0"; $$get 2>/dev/null || { $(SUDO) apt-get update -qq && $$get; }
+	for package in $(OPENCRYPTOKI)/*.deb; do dpkg-deb -x $$package $(OPENCRYPTOKI); done
 	touch $@

@@ -8,6 +8,7 @@ mod common;
 mod derivations;
 mod matrix;
 mod modules;
+mod opencryptoki;
 mod oracle;
 mod own_worker;
 mod pin;

@@ -1,8 +1,15 @@
 //! The same contract on every PKCS#11 module: what a worker relies on holds, or is among what the module cannot do.
 
+use std::path::Path;
+
+use rederive::config::Config;
+use rederive_hsm::client::admin;
+use rederive_hsm::pkcs11::ceremony::{Attempt, Done, Step};
+use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 use rederive_shim::{Call, Deed, Fault, How, When};
 
 use crate::common;
+use crate::opencryptoki;
 use crate::oracle::{Tally, Truth, ask_both, cold};
 use crate::place::{LONG, Module, Place};
 
@@ -10,6 +17,7 @@ use crate::place::{LONG, Module, Place};
 fn contract(module: Module) {
     let place = Place::on(module, &["a"], 1);
     let mut tally = Tally::default();
+    assert_eq!(succeeds(&place), known_to_succeed(module));
 
     // The master, its attributes and its check value are taken, and its answers are software's.
     let node = place.whole();
@@ -46,7 +54,7 @@ fn contract(module: Module) {
     // Two keys of one CKA_ID: nobody can tell which is meant. NSS has no two, for it puts the second in the first one's place.
     let said = place.tokens[0].plant(place.directory.path());
     assert!(said.contains("planted"), "{said}");
-    if module == Module::SoftHsm {
+    if module != Module::Nss {
         let refused = refused(&place);
         assert!(refused.contains("2 keys with CKA_ID 726564657269766500"), "{refused}");
     } else {
@@ -68,6 +76,38 @@ fn refused(place: &Place) -> String {
     String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr)
 }
 
+/// Which of the attempts of a ceremony somebody with the PIN succeeds in.
+fn succeeds(place: &Place) -> Vec<String> {
+    let token = Config::load(&place.config()).expect("a configuration").token.remove(0);
+    let token = token.to_worker(place.directory.path()).expect("a module");
+    let request = AdminRequest::Ceremony { token, step: Step::Attack { generation: 0 } };
+    let answer = admin(Path::new(common::REDERIVE), &place.tokens[0].environment, &request, LONG);
+    let Ok(AdminAnswer::Ceremony { done: Done::Attacked { attempts } }) = answer else { panic!("{answer:?}") };
+    // The control: what is refused on the master works where everything is allowed.
+    let reads = |one: &Attempt| one.what == "read CKA_VALUE" && one.refused.is_some() && one.decoy_refused.is_none();
+    assert!(attempts.iter().any(reads), "{attempts:?}");
+    attempts.into_iter().filter(|one| one.refused.is_none()).map(|one| one.what).collect()
+}
+
+/// What is known to work, and stands in the table of modules in `docs/operations.md`.
+fn known_to_succeed(module: Module) -> &'static [&'static str] {
+    match module {
+        Module::SoftHsm => &[],
+        Module::Opencryptoki => &[
+            "copy it with CKA_DERIVE true",
+            "copy it with CKA_MODIFIABLE true",
+            "sign with another mechanism (CKM_SHA_1_HMAC)",
+        ],
+        Module::Nss => &[
+            "copy it with CKA_EXTRACTABLE true",
+            "copy it with CKA_DERIVE true",
+            "copy it with CKA_MODIFIABLE true",
+            "wrap it under an AES key made for that",
+            "sign with another mechanism (CKM_SHA_1_HMAC)",
+        ],
+    }
+}
+
 #[test]
 fn softhsm_keeps_the_contract() {
     contract(Module::SoftHsm);
@@ -78,20 +118,40 @@ fn nss_softokn_keeps_the_contract() {
     contract(Module::Nss);
 }
 
-/// Without being told what it cannot tell, a key of NSS is refused: the control of the list.
 #[test]
-fn what_a_module_cannot_tell_has_to_be_said() {
-    let place = Place::on(Module::Nss, &["a"], 1);
+fn opencryptoki_keeps_the_contract() {
+    if opencryptoki::inside("modules::opencryptoki_keeps_the_contract") {
+        contract(Module::Opencryptoki);
+    }
+}
+
+/// Without being told what it cannot tell, a key of such a module is refused: the control of the list.
+fn has_to_be_said(module: Module) {
+    let place = Place::on(module, &["a"], 1);
     place.run(&["generation", "create"]);
     let config = std::fs::read_to_string(place.config()).expect("readable");
-    for untold in place.tokens[0].cannot_tell {
-        let other = if *untold == "CKA_LOCAL" { "CKA_COPYABLE" } else { "CKA_LOCAL" };
-        std::fs::write(place.config(), config.replace(untold, other)).expect("writable");
+    let untold = place.tokens[0].cannot_tell;
+    assert!(!untold.is_empty());
+    for one in untold {
+        let other = if *one == "CKA_LOCAL" { "CKA_COPYABLE" } else { "CKA_LOCAL" };
+        std::fs::write(place.config(), config.replace(one, other)).expect("writable");
         let refused = refused(&place);
-        let found = if *untold == "CKA_LOCAL" { "false" } else { "(not told)" };
-        assert!(refused.contains(&format!("{untold} = {found}")), "{untold}: {refused}");
+        let found = if *one == "CKA_LOCAL" { "false" } else { "(not told)" };
+        assert!(refused.contains(&format!("{one} = {found}")), "{one}: {refused}");
     }
-    std::fs::write(place.config(), config.replace("CKA_LOCAL", "CKA_SENSITIVE")).expect("writable");
+    std::fs::write(place.config(), config.replace(untold[0], "CKA_SENSITIVE")).expect("writable");
     let refused = refused(&place);
     assert!(refused.contains("CKA_SENSITIVE"), "whether a key can leave is not among them: {refused}");
+}
+
+#[test]
+fn what_nss_softokn_cannot_tell_has_to_be_said() {
+    has_to_be_said(Module::Nss);
+}
+
+#[test]
+fn what_opencryptoki_cannot_tell_has_to_be_said() {
+    if opencryptoki::inside("modules::what_opencryptoki_cannot_tell_has_to_be_said") {
+        has_to_be_said(Module::Opencryptoki);
+    }
 }

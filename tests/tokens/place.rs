@@ -18,6 +18,7 @@ use rederive_shim::{CONTROL, Control, MODULE, PARAMETERS};
 use serde_json::Value;
 
 use crate::common::{self, Pair, REDERIVE, sign};
+use crate::opencryptoki;
 
 /// Far beyond what anything here takes.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -52,6 +53,8 @@ pub enum Module {
     SoftHsm,
     /// NSS softokn, whose token is a directory that `certutil` makes.
     Nss,
+    /// opencryptoki's soft token, which is there in namespaces of its own alone.
+    Opencryptoki,
 }
 
 /// Tokens, a registry that knows their master as generation 0, an account.
@@ -195,6 +198,7 @@ fn token(module: Module, directory: &Path, name: &'static str) -> Token {
     let (environment, cannot_tell): (_, &[&str]) = match module {
         Module::SoftHsm => (softhsm(directory, name), &[]),
         Module::Nss => (nss(directory, name), NSS_CANNOT_TELL),
+        Module::Opencryptoki => (opencryptoki::token(directory, name), opencryptoki::CANNOT_TELL),
     };
     let control = directory.join(name).join("control");
     let mut token = Token { name, control: Control::open(&control).expect("mapped"), environment, cannot_tell };

@@ -226,7 +226,6 @@ macro_rules! forwarded {
 }
 
 forwarded!(get_slot_list, C_GetSlotList, GetSlotList, (present: CK_BBOOL, list: *mut CK_SLOT_ID, count: *mut CK_ULONG), None);
-forwarded!(get_token_info, C_GetTokenInfo, GetTokenInfo, (slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO), None);
 forwarded!(find_objects_init, C_FindObjectsInit, FindObjectsInit,
     (session: CK_SESSION_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG), Some(session));
 forwarded!(find_objects, C_FindObjects, FindObjects,
@@ -276,6 +275,20 @@ impl Extended {
         };
         Self { standard, reserved: std::ptr::null_mut() }
     }
+}
+
+unsafe extern "C" fn get_token_info(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) -> CK_RV {
+    let Some(real) = real() else { return CKR_GENERAL_ERROR };
+    let (value, _) = real.through(Call::GetTokenInfo, None, || call!(real.C_GetTokenInfo(slot, info)));
+    if value == CKR_OK && !info.is_null() {
+        // SAFETY: the real call succeeded with this pointer, so there is what it tells.
+        let info = unsafe { &mut *info };
+        // opencryptoki 3.8 tells the time of day as people write it, and the library that loads us takes nothing else of the token then.
+        if !info.utcTime.iter().all(u8::is_ascii_digit) {
+            info.flags &= !CKF_CLOCK_ON_TOKEN;
+        }
+    }
+    value
 }
 
 unsafe extern "C" fn finalize(reserved: CK_VOID_PTR) -> CK_RV {

@@ -28,7 +28,7 @@ pub(super) fn template(generation: Generation, class: KeyClass, cannot_tell: &BT
     template
 }
 
-fn is_told(attribute: &Attribute, cannot_tell: &BTreeSet<Untold>) -> bool {
+pub(super) fn is_told(attribute: &Attribute, cannot_tell: &BTreeSet<Untold>) -> bool {
     let untold = match attribute.attribute_type() {
         AttributeType::AllowedMechanisms => Untold::AllowedMechanisms,
         AttributeType::Copyable => Untold::Copyable,
@@ -97,8 +97,11 @@ fn demanded(class: KeyClass, past: Past) -> Vec<Attribute> {
     }
     attributes.extend(settable(class));
     attributes.push(Attribute::Local(past != Past::CameHere));
-    attributes.push(Attribute::AlwaysSensitive(past != Past::CameHere));
-    attributes.push(Attribute::NeverExtractable(past == Past::MadeHere));
+    // Of a key from elsewhere they say nothing: by the standard both are false, and opencryptoki says true.
+    if past != Past::CameHere {
+        attributes.push(Attribute::AlwaysSensitive(true));
+        attributes.push(Attribute::NeverExtractable(past == Past::MadeHere));
+    }
     attributes
 }
 

@@ -8,6 +8,7 @@ use cryptoki::object::{Attribute, AttributeInfo, AttributeType, KeyType, ObjectC
 use cryptoki::session::Session;
 use serde::{Deserialize, Serialize};
 
+use super::super::attributes::is_told;
 use super::super::{Token, TokenError, call};
 use super::wrapping_key::{find, oaep};
 use crate::access_key_id::Generation;
@@ -55,7 +56,7 @@ pub(super) fn attack(token: &Token, generation: Generation) -> Result<Vec<Attemp
         Ok(attempt(&session, find(&session)?).err())
     };
     let master = |session: &Session| token.find_key(session, generation, KeyClass::Replica);
-    let decoy = |session: &Session| decoy(session).map_err(|error| call(&token.name, error));
+    let decoy = |session: &Session| decoy(session, token).map_err(|error| call(&token.name, error));
     let attempts = TRIES.into_iter().map(|(what, attempt)| {
         let (refused, decoy_refused) = (on(attempt, &master)?, on(attempt, &decoy)?);
         Ok(Attempt { what: what.to_owned(), refused, decoy_refused })
@@ -64,7 +65,7 @@ pub(super) fn attack(token: &Token, generation: Generation) -> Result<Vec<Attemp
 }
 
 /// A key of the size of a master with which everything is allowed.
-fn decoy(session: &Session) -> Result<ObjectHandle, Error> {
+fn decoy(session: &Session, token: &Token) -> Result<ObjectHandle, Error> {
     let mut template = generic_secret();
     template.extend([
         Attribute::ValueLen(32.into()),
@@ -76,6 +77,7 @@ fn decoy(session: &Session) -> Result<ObjectHandle, Error> {
         Attribute::Derive(true),
         Attribute::Sign(true),
     ]);
+    template.retain(|attribute| is_told(attribute, &token.config.cannot_tell));
     session.generate_key(&Mechanism::GenericSecretKeyGen, &template)
 }
 
