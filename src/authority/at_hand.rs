@@ -1,6 +1,6 @@
 //! A verification for which all is at hand: the way that nearly every request goes.
 
-use super::signing_keys::KeyName;
+use super::signing_keys::ClaimedName;
 use super::{Accepted, Authority};
 use crate::sigv4::{Body, Expectation, RequestHead, SignedRequest};
 
@@ -19,9 +19,12 @@ impl Authority {
         let (now, change) = (self.clock.now().ok()?, self.change());
         // 1. The authorization.
         let Ok(request) = SignedRequest::parse(head) else { return None };
-        let name = KeyName { id: self.our_id(&request).ok()?, token: None, scope: request.scope() };
-        // 2. The id, and 3. the deny list: judged as of this change.
-        let known = self.signing_keys.proven(&name).filter(|known| known.good_as_of == change)?;
+        if request.has_session_token() {
+            return None;
+        }
+        // 2. The id, and 3. the deny list: judged as of this change, when it was kept as the name of a key.
+        let name = ClaimedName { id: request.access_key_id(), scope: request.scope() };
+        let known = self.signing_keys.proven_as_claimed(&name).filter(|known| known.good_as_of == change)?;
         if known.holder.has_expired(now) {
             return None;
         }
@@ -36,7 +39,7 @@ impl Authority {
         }
         let Ok(verified) = string_to_sign.verify(&known.key) else { return None };
         if known.is_first_use_at(now) {
-            self.note_use(name.id, now, expectation.service, name.scope.region());
+            self.note_use(known.id, now, expectation.service, name.scope.region());
         }
         Some(Accepted { verified, deny_list_as_of, waited: false, known })
     }

@@ -29,6 +29,16 @@ pub struct KeyName<'a> {
     pub scope: CredentialScope<'a>,
 }
 
+/// The name of a long-term key as it stands in a request, before anything of it was judged. Where a key of that name is
+/// at hand, it was.
+#[derive(Clone, Copy)]
+pub struct ClaimedName<'a> {
+    /// Whatever the request has for an id.
+    pub id: &'a str,
+    /// The date, region and service.
+    pub scope: CredentialScope<'a>,
+}
+
 /// A name in a cache.
 #[derive(Clone, PartialEq, Eq)]
 struct KeptName {
@@ -49,35 +59,55 @@ fn parts<'a>(scope: &CredentialScope<'a>) -> [&'a str; 3] {
 
 impl Hash for KeyName<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(&self.id, self.token, parts(&self.scope), state);
+        hash(self.id.as_bytes(), self.token, parts(&self.scope), state);
+    }
+}
+
+impl Hash for ClaimedName<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(self.id.as_bytes(), None, parts(&self.scope), state);
     }
 }
 
 impl Hash for KeptName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(&self.id, self.token.as_ref(), self.scope.each_ref().map(|part| &**part), state);
+        hash(self.id.as_bytes(), self.token.as_ref(), self.scope.each_ref().map(|part| &**part), state);
     }
 }
 
 /// Of a name and of the same name in a cache alike.
-fn hash<H: Hasher>(id: &AccessKeyId, token: Option<&TokenHash>, scope: [&str; 3], state: &mut H) {
-    id.hash(state);
+fn hash<H: Hasher>(id: &[u8], token: Option<&TokenHash>, scope: [&str; 3], state: &mut H) {
+    state.write(id);
     if let Some(token) = token {
         token.hash(state);
     }
     scope.iter().for_each(|part| state.write(part.as_bytes()));
 }
 
+impl KeptName {
+    fn is(&self, id: &[u8], token: Option<&TokenHash>, scope: &CredentialScope<'_>) -> bool {
+        self.id.as_bytes() == id
+            && self.token.as_ref() == token
+            && parts(scope).iter().zip(&self.scope).all(|(asked, kept)| **asked == **kept)
+    }
+}
+
 impl Equivalent<KeptName> for KeyName<'_> {
     fn equivalent(&self, kept: &KeptName) -> bool {
-        self.id == kept.id
-            && self.token == kept.token.as_ref()
-            && parts(&self.scope).iter().zip(&kept.scope).all(|(asked, kept)| **asked == **kept)
+        kept.is(self.id.as_bytes(), self.token, &self.scope)
+    }
+}
+
+impl Equivalent<KeptName> for ClaimedName<'_> {
+    fn equivalent(&self, kept: &KeptName) -> bool {
+        kept.is(self.id.as_bytes(), None, &self.scope)
     }
 }
 
 /// A signing key under which a signature has matched, and all else that its next request needs.
 pub struct ProvenKey {
+    /// Its id.
+    pub id: AccessKeyId,
     /// The key.
     pub key: Arc<PreparedSigningKey>,
     /// Whose it is.
@@ -92,8 +122,8 @@ pub struct ProvenKey {
 
 impl ProvenKey {
     /// A key that was found good, as of a change.
-    pub fn new(key: Arc<PreparedSigningKey>, holder: Holder, good_as_of: u64) -> Self {
-        Self { key, holder, identity: OnceLock::new(), good_as_of, noted: AtomicI64::new(i64::MIN) }
+    pub fn new(id: AccessKeyId, key: Arc<PreparedSigningKey>, holder: Holder, good_as_of: u64) -> Self {
+        Self { id, key, holder, identity: OnceLock::new(), good_as_of, noted: AtomicI64::new(i64::MIN) }
     }
 
     /// Whether this is the first use in its second: once a second is often enough to note it.
@@ -146,6 +176,11 @@ impl SigningKeys {
 
     /// The key of that name, if a signature has matched under it.
     pub fn proven(&self, name: &KeyName<'_>) -> Option<Arc<ProvenKey>> {
+        self.proven.get(name)
+    }
+
+    /// The same for a name that nobody has judged.
+    pub fn proven_as_claimed(&self, name: &ClaimedName<'_>) -> Option<Arc<ProvenKey>> {
         self.proven.get(name)
     }
 

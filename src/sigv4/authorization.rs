@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
+use super::ascii::find_byte;
 use super::credential::Credential;
 use super::encode::{Place, decode};
 use super::form::Fields;
@@ -163,9 +164,7 @@ impl<'a> Authorization<'a> {
     /// `AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…`; the blanks after the commas may be missing.
     #[inline]
     fn from_header(value: &'a [u8], named: &NamedHeaders<'a>) -> Result<Self, Refusal> {
-        let scheme_ends = memchr2(b' ', b'\t', value).unwrap_or(value.len());
-        let (scheme, rest) = value.split_at(scheme_ends);
-        check_algorithm(scheme, Carrier::Header)?;
+        let rest = after_algorithm(value)?;
         let parts = HeaderParts::read(rest)?;
         let date = named.amz_date.or(named.date);
         let (Some(credential), Some(signed_headers), Some(signature), Some(date_text)) =
@@ -222,6 +221,18 @@ impl<'a> Authorization<'a> {
 /// The fields of a form that hold its credentials, beside the policy.
 const FORM_PARTS: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
 
+/// What follows the algorithm in an Authorization header.
+#[inline]
+fn after_algorithm(value: &[u8]) -> Result<&[u8], Refusal> {
+    match value.strip_prefix(ALGORITHM.as_bytes()) {
+        Some(rest @ [b' ' | b'\t', ..]) => Ok(rest),
+        _ => {
+            let (scheme, rest) = value.split_at(memchr2(b' ', b'\t', value).unwrap_or(value.len()));
+            check_algorithm(scheme, Carrier::Header).map(|()| rest)
+        }
+    }
+}
+
 /// Every scheme is named: what is not known by name is refused as well, and by the name it gives itself.
 fn check_algorithm(name: &[u8], carrier: Carrier) -> Result<(), Refusal> {
     let scheme = match name {
@@ -251,12 +262,12 @@ pub(super) struct HeaderParts<'a> {
 }
 
 impl<'a> HeaderParts<'a> {
-    pub fn read(mut rest: &'a [u8]) -> Result<Self, Refusal> {
-        let mut parts = Self::default();
-        while !rest.is_empty() {
-            let end = memchr(b',', rest).unwrap_or(rest.len());
-            parts.note(trim_blanks(&rest[..end])).map_err(Refusal::MalformedAuthorization)?;
-            rest = rest.get(end + 1..).unwrap_or_default();
+    pub fn read(list: &'a [u8]) -> Result<Self, Refusal> {
+        let (mut parts, mut start) = (Self::default(), 0);
+        while start < list.len() {
+            let end = find_byte(list, start, b',').unwrap_or(list.len());
+            parts.note(trim_blanks(&list[start..end])).map_err(Refusal::MalformedAuthorization)?;
+            start = end + 1;
         }
         // A part without a value is as good as not there.
         for part in [&mut parts.credential, &mut parts.signed_headers, &mut parts.signature] {

@@ -3,11 +3,11 @@
 //! Source: "Create a signed AWS API request", step 1; S3's differences in "Signature Calculations for the Authorization
 //! Header".
 
-use memchr::{memchr, memchr3};
+use memchr::memchr;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::ascii::has_blank;
+use super::ascii::find_blank;
 use super::encode::{Place, put_encoded, put_reencoded};
 use super::head::{Header, RequestHead, is_blank};
 use super::headers::HeaderSet;
@@ -62,14 +62,14 @@ impl CanonicalParts<'_, '_> {
     /// which headers turn out to be signed.
     pub fn put_to(&self, sink: &mut impl Sink) -> Coverage {
         sink.put(self.head.method());
-        sink.put(b"\n");
+        sink.end_line();
         match self.path_style {
             PathStyle::S3 => put_s3_path(sink, &self.target.path),
             PathStyle::Normalized => put_normalized_path(sink, self.target.path.raw),
         }
-        sink.put(b"\n");
+        sink.end_line();
         put_query(sink, &self.target.parameters);
-        sink.put(b"\n");
+        sink.end_line();
         let coverage = put_headers(sink, self.head.headers(), self.signed_headers);
         put_names(sink, self.signed_headers);
         coverage
@@ -112,7 +112,7 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
         coverage.signed |= 1 << first;
         let value = headers[first].value;
         let mut next = index.next(headers, name, first);
-        if next.is_none() && !has_blank(value) {
+        if next.is_none() && next_run(value).is_none() {
             sink.put_pair(name, b':', value, b'\n');
             continue;
         }
@@ -125,7 +125,7 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
             put_header_value(sink, headers[place].value);
             next = index.next(headers, name, place);
         }
-        sink.put(b"\n");
+        sink.end_line();
     }
     coverage
 }
@@ -139,7 +139,7 @@ fn put_names(sink: &mut impl Sink, signed_headers: SignedHeaders<'_>) {
         sink.put(if index == 0 { b"\n" } else { b";" });
         sink.put(name);
     }
-    sink.put(b"\n");
+    sink.end_line();
 }
 
 fn put_s3_path(sink: &mut impl Sink, path: &Text<'_>) {
@@ -219,14 +219,15 @@ fn put_header_value(sink: &mut impl Sink, value: &[u8]) {
 }
 
 /// Where the next run of blanks begins that is not a single blank.
+#[inline]
 fn next_run(text: &[u8]) -> Option<usize> {
     let mut from = 0;
     loop {
-        let at = from + memchr3(b' ', b'\t', b'\n', &text[from..])?;
-        // A folded line end may have a CR before its LF.
-        let start = if at > from && text[at - 1] == b'\r' { at - 1 } else { at };
-        if text[start] != b' ' || text.get(start + 1).is_none_or(|next| is_blank(*next)) {
-            return Some(start);
+        let at = find_blank(text, from)?;
+        let is_single = text[at] == b' ' && !text.get(at + 1).is_none_or(|next| is_blank(*next));
+        // Control characters that are no blanks stay as they are.
+        if !is_single && is_blank(text[at]) {
+            return Some(at);
         }
         from = at + 1;
     }

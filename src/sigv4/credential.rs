@@ -1,6 +1,6 @@
 //! The credential: `id/date/region/service/aws4_request`.
 
-use super::ascii::{Table, find_byte, is_all, table};
+use super::ascii::{Table, is_all, places_of, table};
 use super::authorization::Carrier;
 use super::refusal::{CredentialFault, Refusal, shown};
 use super::scope::{CredentialScope, TERMINATOR};
@@ -51,26 +51,31 @@ fn check_ends(id: &str, terminator: &str) -> Result<(), CredentialFault> {
 
 /// Exactly so many parts. In a query the slashes may be escaped; no part has a character that needs an escape.
 fn split<const PARTS: usize>(text: &str, carrier: Carrier) -> Option<[&str; PARTS]> {
+    match carrier {
+        Carrier::Header | Carrier::Form => split_at(text, places_of(text.as_bytes(), b'/').map(|at| (at, at + 1))),
+        Carrier::Query => split_at(text, slashes_in_query(text.as_bytes())),
+    }
+}
+
+/// At each separator: where it is, and what comes after it.
+#[inline]
+fn split_at<const PARTS: usize>(text: &str, mut at: impl Iterator<Item = (usize, usize)>) -> Option<[&str; PARTS]> {
     let (mut parts, mut start) = ([""; PARTS], 0);
     for part in &mut parts[..PARTS - 1] {
-        let (end, next) = find_slash(text.as_bytes(), start, carrier)?;
+        let (end, next) = at.next()?;
         (*part, start) = (&text[start..end], next);
     }
     parts[PARTS - 1] = &text[start..];
-    find_slash(text.as_bytes(), start, carrier).is_none().then_some(parts)
+    at.next().is_none().then_some(parts)
 }
 
-/// Where the next slash is, and what comes after it.
-#[inline]
-fn find_slash(text: &[u8], from: usize, carrier: Carrier) -> Option<(usize, usize)> {
-    let slash = find_byte(text, from, b'/').map(|at| (at, at + 1));
-    match carrier {
-        Carrier::Header | Carrier::Form => return slash,
-        Carrier::Query => {}
-    }
-    let is_escaped_slash = |at: &usize| matches!(text[*at..], [_, b'2', b'F' | b'f', ..]);
-    let escaped = find_byte(text, from, b'%').filter(is_escaped_slash).map(|at| (at, at + 3));
-    slash.into_iter().chain(escaped).min()
+/// Slashes, as such or escaped.
+fn slashes_in_query(text: &[u8]) -> impl Iterator<Item = (usize, usize)> {
+    (0..text.len()).filter_map(|at| match text[at..] {
+        [b'/', ..] => Some((at, at + 1)),
+        [b'%', b'2', b'F' | b'f', ..] => Some((at, at + 3)),
+        _ => None,
+    })
 }
 
 /// `\w{1,128}`. AWS says 16 at least, but its published vectors have ids of 11; which ids are ours is step 2's to say.

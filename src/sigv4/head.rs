@@ -2,11 +2,11 @@
 //!
 //! Everything borrows from the caller's bytes, and nothing is rewritten: what was signed is what arrived.
 
-use memchr::{memchr, memchr_iter, memchr2, memrchr};
+use memchr::{memchr, memchr_iter, memchr2};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::ascii::{Table, find_control, find_end_of_name, is_all, run_length, table};
+use super::ascii::{Table, find_byte, find_control, find_end_of_name, is_all, run_length, table};
 
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
@@ -259,13 +259,18 @@ fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
         return Err(bad("a blank before the method"));
     }
     let line = trim_blanks(line);
-    let first = memchr(b' ', line).ok_or(bad("no blank after the method"))?;
-    let last = memrchr(b' ', line).filter(|last| *last > first).ok_or(bad("no HTTP version after the target"))?;
-    match &line[last + 1..] {
-        b"HTTP/1.1" | b"HTTP/1.0" | b"HTTP/2" | b"HTTP/2.0" | b"HTTP/3" => Ok((&line[..first], &line[first + 1..last])),
+    let method_ends = find_byte(line, 0, b' ').ok_or(bad("no blank after the method"))?;
+    let (method, rest) = (&line[..method_ends], &line[method_ends + 1..]);
+    let version = VERSIONS.iter().find(|version| rest.ends_with(version));
+    match version.map(|version| &rest[..rest.len() - version.len()]) {
+        Some([target @ .., b' ']) => Ok((method, target)),
+        _ if memchr(b' ', rest).is_none() => Err(bad("no HTTP version after the target")),
         _ => Err(bad("it does not end in an HTTP version")),
     }
 }
+
+/// What a request line may end in.
+const VERSIONS: [&[u8]; 5] = [b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"HTTP/2.0", b"HTTP/3"];
 
 /// Reads the header line at the start of `text`, together with the lines folded under it, and tells its length.
 #[inline]

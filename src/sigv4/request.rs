@@ -120,6 +120,11 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         self.authorization.session_token.map(|token| token.text())
     }
 
+    /// Whether a session token came.
+    pub(crate) fn has_session_token(&self) -> bool {
+        self.authorization.session_token.is_some()
+    }
+
     /// The credentials as read, for `explain`, which tries other readings of the rest.
     pub(crate) fn authorization(&self) -> &Authorization<'a> {
         &self.authorization

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::ascii::find_byte;
+use super::ascii::{Places, places_of};
 
 /// The list of signed headers of one request, names with `;` between them.
 #[derive(Clone, Copy, Debug)]
@@ -29,15 +29,11 @@ impl<'a> SignedHeaders<'a> {
     }
 
     /// The names, in the order listed.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { raw, is_escaped } = *self;
-        let mut next = (!raw.is_empty()).then_some(0);
-        std::iter::from_fn(move || {
-            let start = next?;
-            let separator = if is_escaped { next_separator(raw, start) } else { next_semicolon(raw, start) };
-            next = separator.map(|(_, next)| next);
-            Some(&raw[start..separator.map_or(raw.len(), |(end, _)| end)])
-        })
+        let semicolons = places_of(if is_escaped { b"" } else { raw }, b';');
+        Names { raw, is_escaped, semicolons, next: (!raw.is_empty()).then_some(0) }
     }
 
     /// The list with `;` between the names, if it stands so in the request.
@@ -46,9 +42,28 @@ impl<'a> SignedHeaders<'a> {
     }
 }
 
-#[inline]
-fn next_semicolon(list: &[u8], from: usize) -> Option<(usize, usize)> {
-    find_byte(list, from, b';').map(|at| (at, at + 1))
+/// The names of a list, in order.
+struct Names<'a> {
+    raw: &'a [u8],
+    is_escaped: bool,
+    semicolons: Places<'a>,
+    /// Where the next name starts.
+    next: Option<usize>,
+}
+
+impl<'a> Iterator for Names<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.next?;
+        let end = match self.is_escaped {
+            true => next_separator(self.raw, start),
+            false => self.semicolons.next().map(|at| (at, at + 1)),
+        };
+        self.next = end.map(|(_, next)| next);
+        Some(&self.raw[start..end.map_or(self.raw.len(), |(end, _)| end)])
+    }
 }
 
 /// Where the next separator is, and what comes after it.

@@ -9,6 +9,12 @@ pub trait Sink {
     /// The next bytes.
     fn put(&mut self, bytes: &[u8]);
 
+    /// The end of a line.
+    #[inline]
+    fn end_line(&mut self) {
+        self.put(b"\n");
+    }
+
     /// A piece, a byte, a piece and a byte, as most of a canonical request is made of.
     #[inline]
     fn put_pair(&mut self, first: &[u8], between: u8, second: &[u8], last: u8) {
@@ -28,8 +34,8 @@ impl Sink for Vec<u8> {
 /// Hashes what it is given.
 ///
 /// A canonical request comes in some forty pieces of a few bytes. They are gathered here, so that the hash sees whole
-/// blocks, and each block is hashed as soon as it is whole: the processor works on it while the next one is written, for
-/// each round of SHA-256 waits for the one before and leaves most of its units idle.
+/// blocks, and each block is hashed at the end of the line in which it becomes whole: the processor works on it while the
+/// next one is written, for each round of SHA-256 waits for the one before and leaves most of its units idle.
 pub struct HashSink {
     state: State,
     /// Bytes that went through, but for those that are gathered now.
@@ -55,11 +61,11 @@ impl HashSink {
     pub fn finish(&mut self) -> [u8; 32] {
         let length = self.passed + self.filled;
         let rest = self.filled - self.taken;
-        let blocks = if rest < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
-        let padded = &mut self.gathered[self.taken..][..blocks];
+        let end = (rest + 1 + size_of::<u64>()).next_multiple_of(BLOCK);
+        let padded = &mut self.gathered[self.taken..][..end];
         padded[rest] = 0x80;
         padded[rest + 1..].fill(0);
-        padded[blocks - 8..].copy_from_slice(&(length as u64 * 8).to_be_bytes());
+        padded[end - size_of::<u64>()..].copy_from_slice(&(length as u64 * 8).to_be_bytes());
         self.state.blocks(padded);
         self.state.bytes()
     }
@@ -107,10 +113,15 @@ impl Sink for HashSink {
             Some(place) => {
                 copy(place, bytes);
                 self.filled += bytes.len();
-                self.hash_whole_blocks();
             }
             None => self.flush_and_put(bytes),
         }
+    }
+
+    #[inline]
+    fn end_line(&mut self) {
+        self.put(b"\n");
+        self.hash_whole_blocks();
     }
 
     #[inline]

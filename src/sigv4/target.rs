@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::ascii::{Table, run_length, table};
+use super::ascii::{Table, find_byte, find_unlike_path, run_length, table};
 use super::encode::{Class, Place, class, decode, escaped_byte, reencoded_bytes};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -58,7 +58,7 @@ pub(super) struct Parameter<'a> {
 impl<'a> Target<'a> {
     pub fn parse(target: &'a [u8]) -> Result<Self, TargetFault> {
         let (authority, target) = split_authority(target);
-        let (path, query) = match memchr(b'?', target) {
+        let (path, query) = match find_byte(target, 0, b'?') {
             Some(mark) => (&target[..mark], &target[mark + 1..]),
             None => (target, &[][..]),
         };
@@ -119,7 +119,10 @@ impl<'a> Text<'a> {
     /// One pass over the characters: are they allowed, are the escapes whole, and is anything left to encode?
     fn check(raw: &'a [u8], place: Place) -> Result<Self, TargetFault> {
         let mut text = Self { raw, is_canonical: true, is_plain: true };
-        let mut at = run_length(raw, if place == Place::Path { &PLAIN_IN_PATH } else { &UNRESERVED });
+        let mut at = match place {
+            Place::Path => find_unlike_path(raw).unwrap_or(raw.len()),
+            Place::Query => run_length(raw, &UNRESERVED),
+        };
         while let Some(byte) = raw.get(at) {
             at += 1;
             match class(*byte) {
@@ -167,4 +170,3 @@ impl Parameter<'_> {
 }
 
 static UNRESERVED: Table = table(b"-._~");
-static PLAIN_IN_PATH: Table = table(b"-._~/");

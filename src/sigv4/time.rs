@@ -25,11 +25,14 @@ impl AmzDate {
     /// Reads `YYYYMMDD'T'HHMMSS'Z'`; `None` if it is written in any other way or does not exist in the calendar.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let text: [u8; 16] = text.try_into().ok()?;
-        if text[8] != b'T' || text[15] != b'Z' {
+        let [date, time] = text.as_chunks::<8>().0 else { return None };
+        let ([b'T', _, _, _, _, _, _, b'Z'], [century, year, month, day]) = (time, pairs(u64::from_le_bytes(*date))?)
+        else {
             return None;
-        }
-        let (year, month, day) = (number(&text[..4])?, number(&text[4..6])?, number(&text[6..8])?);
-        let (hour, minute, second) = (number(&text[9..11])?, number(&text[11..13])?, number(&text[13..15])?);
+        };
+        // The last pair is no part of it: zeros where `Z` stands.
+        let [hour, minute, second, _] = pairs(u64::from_le_bytes(*time) >> 8 & u64::MAX >> 16 | ZEROS << 48)?;
+        let year = century * 100 + year;
         if hour > 23 || minute > 59 || second > 59 {
             return None;
         }
@@ -112,13 +115,53 @@ fn midnight(date: Date) -> UnixSeconds {
     (i64::from(date.to_julian_day()) - JULIAN_DAY_OF_1970) * 86_400
 }
 
-fn number(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
+/// The values of four pairs of digits, the first in the lowest bytes; `None` if one is no digit. All at once, in one word.
+#[inline]
+fn pairs(text: u64) -> Option<[u32; 4]> {
+    const HIGH: u64 = u64::MAX / 0xff * 0xf0;
+    // Adding six carries into the upper half what is above nine, and nothing into the next byte.
+    let above_nine = (text & !HIGH) + u64::MAX / 0xff * 6;
+    if (text ^ ZEROS | above_nine) & HIGH != 0 {
+        return None;
+    }
+    let digits = text & !HIGH;
+    let pairs = digits * 10 + (digits >> 8);
+    Some([0, 16, 32, 48].map(|shift| (pairs >> shift & 0xff) as u32))
 }
+
+/// Eight times `0`.
+const ZEROS: u64 = u64::MAX / 0xff * b'0' as u64;
 
 fn put_digits(place: &mut [u8], mut value: u32) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + (value % 10) as u8;
         value /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every byte at every place: read as by the digits one after the other.
+    #[test]
+    fn words_read_what_digits_say() {
+        for place in 0..16 {
+            for byte in 0..=u8::MAX {
+                let mut text = *b"20281231T195859Z";
+                text[place] = byte;
+                let number = |range: std::ops::Range<usize>| {
+                    text[range].iter().try_fold(0, |sum, byte| char::from(*byte).to_digit(10).map(|it| sum * 10 + it))
+                };
+                let expected = (|| {
+                    let date = calendar_date(number(0..4)?, number(4..6)?, number(6..8)?)?;
+                    let (hour, minute, second) = (number(9..11)?, number(11..13)?, number(13..15)?);
+                    let is_time = hour < 24 && minute < 60 && second < 60 && text[8] == b'T' && text[15] == b'Z';
+                    is_time.then(|| midnight(date) + i64::from(hour * 3600 + minute * 60 + second))
+                })();
+                assert_eq!(AmzDate::parse(&text).map(|date| date.unix()), expected, "{byte} at {place}");
+            }
+        }
+        assert_eq!(AmzDate::parse(b"20281231T195859Z").map(|date| date.to_string()), Some("20281231T195859Z".into()));
     }
 }
