@@ -7,7 +7,7 @@ PYTHON_ENV := target/test-python
 OPENCRYPTOKI := target/test-opencryptoki
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: run test clients check deny fuzz mutants bench soak help
+.PHONY: run test clients check deny fuzz mutants bench peers soak help
 
 help: ## List what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -40,6 +40,10 @@ fuzz: fuzz-tools ## Run every fuzz target for FUZZ_SECONDS (default 10), with th
 
 bench: ## The benchmarks: each figure is a ratio against a baseline of the same run
 	cargo bench --locked
+
+peers: softhsm ## One request verified by this and by other projects, timed in turns (builds them, which takes minutes)
+	cargo build --locked --bin rederive
+	cargo run --release --locked --manifest-path benches/peers/Cargo.toml --target-dir target/peers -- target/debug/rederive
 
 mutants: ## Mutation testing of src/sigv4; SHARD=0/12 takes every twelfth mutant, all of them take hours
 	tests/mutants/run $${SHARD:-0/1}
