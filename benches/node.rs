@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use hyper_util::client::legacy::Client;
@@ -180,7 +180,7 @@ impl ParsesOnly {
         })))
     }
 
-    fn accept<'a>(&self, call: &VerifyCall<'a>) -> Accepted<'a> {
+    fn accept<'a>(&self, call: &VerifyCall<'_, 'a>) -> Accepted<'a> {
         black_box(call.head.headers().len());
         let names = "amz-sdk-invocation-id;amz-sdk-request;host;range;x-amz-content-sha256;x-amz-date".split(';');
         Accepted {
@@ -192,19 +192,19 @@ impl ParsesOnly {
             streaming: None,
             signing_key: None,
             public_key: None,
-            valid_until: SystemTime::now(),
-            deny_list_as_of: SystemTime::now(),
+            valid_until: sign::now(),
+            deny_list_as_of: sign::now(),
             waited_for_hsm: false,
         }
     }
 }
 
 impl Verifier for ParsesOnly {
-    async fn verify<'a>(&self, call: &VerifyCall<'a>, _: &Grants, _: &RequestId) -> Decision<'a> {
+    async fn verify<'a>(&self, call: &VerifyCall<'_, 'a>, _: &Grants, _: &RequestId) -> Decision<'a> {
         Decision::Accept(self.accept(call))
     }
 
-    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, _: &Grants) -> Option<Accepted<'a>> {
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'_, 'a>, _: &Grants) -> Option<Accepted<'a>> {
         Some(self.accept(call))
     }
 }

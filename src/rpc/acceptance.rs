@@ -1,11 +1,10 @@
 //! What is told of a request that was accepted, whichever way it was signed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Accepted, HeaderNames, SignatureVersion, Streaming};
 use crate::authority::{self, AcceptedBy, AcceptedV2, AcceptedV4a, Holder, Identity};
-use crate::sigv4::{AmzDate, PayloadStatus};
+use crate::sigv4::{AmzDate, PayloadStatus, UnixSeconds};
 
 pub(super) fn of(accepted: AcceptedBy<'_>, want_signing_key: bool) -> Accepted<'_> {
     match accepted {
@@ -27,7 +26,7 @@ pub(super) fn v4<'a>(accepted: &authority::Accepted<'a>, want_signing_key: bool)
         signing_key: want_signing_key.then(|| accepted.signing_key().clone()),
         public_key: None,
         valid_until: valid_until(verified.valid_until(), accepted.holder()),
-        deny_list_as_of: time(accepted.deny_list_as_of),
+        deny_list_as_of: accepted.deny_list_as_of,
         waited_for_hsm: accepted.waited,
     }
 }
@@ -46,7 +45,7 @@ fn v4a(accepted: AcceptedV4a<'_>) -> Accepted<'_> {
         signing_key: None,
         public_key: Some(Box::new(public_key)),
         valid_until: valid_until(verified.valid_until(), &holder),
-        deny_list_as_of: time(deny_list_as_of),
+        deny_list_as_of,
         waited_for_hsm: waited,
     }
 }
@@ -64,7 +63,7 @@ fn v2<'a>(accepted: &AcceptedV2) -> Accepted<'a> {
         signing_key: None,
         public_key: None,
         valid_until: valid_until(verified.valid_until(), holder),
-        deny_list_as_of: time(*deny_list_as_of),
+        deny_list_as_of: *deny_list_as_of,
         waited_for_hsm: true,
     }
 }
@@ -77,11 +76,7 @@ fn streaming(payload: PayloadStatus, date: AmzDate, signature: impl FnOnce() -> 
 }
 
 /// Until when the signature is good, or the key, if that ends first.
-fn valid_until(signature: i64, holder: &Holder) -> SystemTime {
+fn valid_until(signature: i64, holder: &Holder) -> UnixSeconds {
     let end = holder.terms().and_then(|terms| terms.expires_at);
-    time(end.map_or(signature, |end| end.min(signature)))
-}
-
-fn time(unix: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(unix.max(0) as u64)
+    end.map_or(signature, |end| end.min(signature))
 }

@@ -1,7 +1,5 @@
 //! The JSON of answers.
 
-use std::time::SystemTime;
-
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, StatusCode};
 use serde::{Serialize, Serializer};
@@ -13,7 +11,7 @@ use super::callers::NotGranted;
 use super::{Accepted, Decision, HeaderNames, Malformed, Refused, Streaming};
 use crate::explain::Deviation;
 use crate::http::{BodyError, RequestId, Response, full};
-use crate::sigv4::PreparedSigningKey;
+use crate::sigv4::{PreparedSigningKey, UnixSeconds};
 use crate::sigv4a::PublicKey;
 
 #[derive(Serialize)]
@@ -57,9 +55,9 @@ struct Acceptance<'a> {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hex_of_point")]
     public_key: Option<&'a PublicKey>,
     #[serde(serialize_with = "rfc3339")]
-    valid_until: SystemTime,
+    valid_until: UnixSeconds,
     #[serde(serialize_with = "rfc3339")]
-    deny_list_as_of: SystemTime,
+    deny_list_as_of: UnixSeconds,
     request_id: &'a str,
 }
 
@@ -87,9 +85,8 @@ struct Problem<'a> {
     request_id: &'a str,
 }
 
-/// Whole seconds: nothing here is known more exactly.
-fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let time = OffsetDateTime::from(*time).replace_nanosecond(0).expect("0 is a nanosecond");
+fn rfc3339<S: Serializer>(time: &UnixSeconds, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = OffsetDateTime::from_unix_timestamp(*time).map_err(serde::ser::Error::custom)?;
     serializer.serialize_str(&time.format(&Rfc3339).map_err(serde::ser::Error::custom)?)
 }
 

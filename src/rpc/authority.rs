@@ -19,16 +19,16 @@ impl Readiness for Authority {
 }
 
 impl Verifier for Authority {
-    async fn verify<'a>(&self, call: &VerifyCall<'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
+    async fn verify<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
         let family = Family::of(call.expect_service);
         let expectation = expectation(call, caller);
         let content = call.form.as_ref().map_or(Content::Body(call.body), Content::Form);
-        let outcome = caller.asker.asks(self.verify_any(&call.head, content, &expectation)).await;
+        let outcome = caller.asker.asks(self.verify_any(call.head, content, &expectation)).await;
         match outcome {
             Ok(accepted) => Decision::Accept(acceptance::of(accepted, call.want_signing_key)),
             Err(NotAccepted::Refused(refusal)) => {
                 let deviations = match call.explain {
-                    true => Some(self.deviations(&call.head, content, &expectation, &refusal).await),
+                    true => Some(self.deviations(call.head, content, &expectation, &refusal).await),
                     false => None,
                 };
                 refuse(family, &refusal, deviations)
@@ -38,16 +38,16 @@ impl Verifier for Authority {
         }
     }
 
-    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>> {
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants) -> Option<Accepted<'a>> {
         if call.form.is_some() {
             return None;
         }
-        let accepted = self.verify_at_hand(&call.head, call.body, &expectation(call, caller))?;
+        let accepted = self.verify_at_hand(call.head, call.body, &expectation(call, caller))?;
         Some(acceptance::v4(&accepted, call.want_signing_key))
     }
 }
 
-fn expectation<'e>(call: &'e VerifyCall<'_>, caller: &'e Grants) -> Expectation<'e> {
+fn expectation<'e>(call: &'e VerifyCall<'_, '_>, caller: &'e Grants) -> Expectation<'e> {
     Expectation { service: call.expect_service, regions: regions(call.expect_region, caller) }
 }
 

@@ -4,7 +4,8 @@ use rederive_hsm::wire::is_scope_name;
 
 use super::Malformed;
 use crate::sigv4::{
-    Body, Family, FormContent, FormFile, HeadError, Limits, PostForm, Refusal, RequestHead, Scheme, SignedRequest,
+    Body, Family, FormContent, FormFile, HeadError, HeadPlace, Limits, PostForm, Refusal, RequestHead, Scheme,
+    SignedRequest,
 };
 
 /// The most bytes of a request body that is handed in to be hashed.
@@ -12,9 +13,9 @@ pub const MAX_BODY: usize = 1024 * 1024;
 
 /// "Is this request signed by a key of yours, for this service?"
 #[derive(Clone)]
-pub struct VerifyCall<'a> {
+pub struct VerifyCall<'h, 'a> {
     /// The head of the signed request.
-    pub head: RequestHead<'a>,
+    pub head: &'h RequestHead<'a>,
     /// Its body, as far as the caller has it.
     pub body: Body<'a>,
     /// The form, where the credentials stand in one; its content is in here, then, and not in `body`.
@@ -29,7 +30,7 @@ pub struct VerifyCall<'a> {
     pub explain: bool,
 }
 
-impl VerifyCall<'_> {
+impl VerifyCall<'_, '_> {
     /// What the formats have in common beside the head.
     pub(super) fn check(&self) -> Result<(), Malformed> {
         if matches!(self.body, Body::Bytes(bytes) if bytes.len() > MAX_BODY) {
@@ -92,17 +93,21 @@ fn check_name(at: &str, name: &str) -> Result<(), Malformed> {
 }
 
 /// A head that came in parts.
-pub(super) fn head_of_fields<'a>(
+pub(super) fn head_of_fields<'h, 'a>(
+    place: &'h mut HeadPlace<'a>,
     method: &'a [u8],
     target: &'a [u8],
     headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
-) -> Result<RequestHead<'a>, Malformed> {
-    RequestHead::from_fields(method, target, headers, &Limits::default()).map_err(|error| bad_head("headers", &error))
+) -> Result<&'h RequestHead<'a>, Malformed> {
+    place.take(method, target, headers, &Limits::default()).map_err(|error| bad_head("headers", &error))
 }
 
 /// A head that came as the bytes that were received, and nothing after them.
-pub(super) fn head_of_bytes(bytes: &[u8]) -> Result<RequestHead<'_>, Malformed> {
-    let (head, end) = RequestHead::parse(bytes, &Limits::default()).map_err(|error| bad_head("head", &error))?;
+pub(super) fn head_of_bytes<'h, 'a>(
+    place: &'h mut HeadPlace<'a>,
+    bytes: &'a [u8],
+) -> Result<&'h RequestHead<'a>, Malformed> {
+    let (head, end) = place.parse(bytes, &Limits::default()).map_err(|error| bad_head("head", &error))?;
     if end < bytes.len() {
         let message = "bytes follow the empty line at its end: a body is handed in apart";
         return Err(Malformed::new(BAD_HEAD, "head", message));

@@ -45,7 +45,7 @@ pub(super) struct NotGranted {
 }
 
 impl Grants {
-    pub(super) fn check(&self, call: &VerifyCall<'_>) -> Result<(), NotGranted> {
+    pub(super) fn check(&self, call: &VerifyCall<'_, '_>) -> Result<(), NotGranted> {
         self.check_scope(call)?;
         if call.want_signing_key {
             self.check_signing_key(call.expect_service)?;
@@ -68,7 +68,7 @@ impl Grants {
         }
     }
 
-    fn check_scope(&self, call: &VerifyCall<'_>) -> Result<(), NotGranted> {
+    fn check_scope(&self, call: &VerifyCall<'_, '_>) -> Result<(), NotGranted> {
         if !self.services.contains(call.expect_service) {
             let message = format!("{} may not ask for service `{}`", self.caller, call.expect_service);
             return Err(NotGranted { at: "expect.service", message });

@@ -16,7 +16,7 @@ pub(super) struct Decider<A> {
 }
 
 impl<A: Verifier> Decider<A> {
-    pub async fn decide<'a>(&self, call: &VerifyCall<'a>, caller: &Grants, id: &RequestId) -> Decision<'a> {
+    pub async fn decide<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants, id: &RequestId) -> Decision<'a> {
         let (start, service) = (Instant::now(), call.expect_service);
         let decision = self.authority.verify(call, caller, id).await;
         let (kind, code) = match &decision {
@@ -28,7 +28,7 @@ impl<A: Verifier> Decider<A> {
         let waited_for_hsm = matches!(&decision, Decision::Accept(accepted) if accepted.waited_for_hsm);
         self.metrics.verified(kind, code, start.elapsed(), waited_for_hsm);
         if let Decision::Refuse(refused) = &decision {
-            let claimed = || claimed_id(&call.head);
+            let claimed = || claimed_id(call.head);
             self.audit.refused(service, &refused.code, |at| {
                 let event = Event::refused(UserIdentity::unknown(claimed().as_deref()), service, &refused.code, at);
                 event.with_data("caller", caller.caller.to_string()).with_data("requestID", id.to_string())
@@ -38,19 +38,18 @@ impl<A: Verifier> Decider<A> {
         decision
     }
 
-    /// The same for what is accepted without a wait; `None` says nothing, and counts nothing. The time is counted from `since`
-    /// on, which becomes now: to look at the clock twice for each of many costs as much as to read one.
-    pub fn decide_at_hand<'a>(
-        &self,
-        call: &VerifyCall<'a>,
-        caller: &Grants,
-        since: &mut Instant,
-    ) -> Option<Accepted<'a>> {
+    /// The same for what is accepted without a wait; `None` says nothing. Whoever asks counts it.
+    pub fn decide_at_hand<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants) -> Option<Accepted<'a>> {
         let accepted = self.authority.verify_at_hand(call, caller)?;
-        let now = Instant::now();
-        self.metrics.accepted_at_hand(now - std::mem::replace(since, now));
         tracing::debug!(caller = %caller.caller, decision = "accept", "decided");
         Some(accepted)
+    }
+
+    /// So many were accepted without a wait since then: to look at the clock for each of them costs as much as to read one.
+    pub fn count_at_hand(&self, accepted: u32, since: Instant) {
+        if accepted > 0 {
+            self.metrics.accepted_at_hand(accepted, since.elapsed() / accepted);
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use crate::authority::Identity;
 use crate::explain::Deviation;
-use crate::sigv4::{AmzDate, PayloadStatus, PreparedSigningKey, SignedHeaders, StreamingKind, VerifiedForm};
+use crate::sigv4::{
+    AmzDate, PayloadStatus, PreparedSigningKey, SignedHeaders, StreamingKind, UnixSeconds, VerifiedForm,
+};
 use crate::sigv4a::PublicKey;
 
 /// What a caller is told.
@@ -84,9 +85,9 @@ pub struct Accepted<'a> {
     /// The key that a Signature V4A was verified with.
     pub public_key: Option<Box<PublicKey>>,
     /// When the signature stops being good.
-    pub valid_until: SystemTime,
+    pub valid_until: UnixSeconds,
     /// Up to when denials are known.
-    pub deny_list_as_of: SystemTime,
+    pub deny_list_as_of: UnixSeconds,
     /// Whether the signing key was not at hand. Counted, and not told.
     pub waited_for_hsm: bool,
 }

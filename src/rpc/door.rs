@@ -19,6 +19,7 @@ use crate::audit::Audit;
 use crate::authority::Authority;
 use crate::config::Limits;
 use crate::http::{Context, Handler, Request, RequestId, Response, isolated, read_body};
+use crate::sigv4::HeadPlace;
 
 /// How the paths of the deny feed begin.
 const FEED: &str = "/rederive.v1.DenyFeed/";
@@ -82,7 +83,8 @@ impl<A: Verifier + Readiness> RpcDoor<A> {
             Ok(call) => call,
             Err(malformed) => return answer::malformed(&malformed, id),
         };
-        let call = match call.as_verify_call() {
+        let mut place = HeadPlace::default();
+        let call = match call.as_verify_call(&mut place) {
             Ok(call) => call,
             Err(malformed) => return answer::malformed(&malformed, id),
         };

@@ -14,7 +14,7 @@ use super::written::Written;
 use super::{Decision, Grants, MAX_BODY, Malformed, Refused, Verifier, VerifyCall, many, v1};
 use crate::explain::Deviation;
 use crate::http::RequestId;
-use crate::sigv4::{self, Body};
+use crate::sigv4::{self, Body, HeadPlace};
 
 /// The server of `Verifier`, of `build.rs`.
 mod generated {
@@ -47,7 +47,8 @@ impl<A: Verifier> verifier_server::Verifier for Grpc<A> {
     async fn verify(&self, request: tonic::Request<v1::VerifyRequest>) -> Result<tonic::Response<Written>, Status> {
         let (_, extensions, message) = request.into_parts();
         let Asking { caller, request_id } = extensions.get().expect("the door lets nothing in without it");
-        let call = verify_call(&message).map_err(|what| malformed(&what))?;
+        let mut place = HeadPlace::default();
+        let call = verify_call(&message, &mut place).map_err(|what| malformed(&what))?;
         caller.check(&call).map_err(|denied| Status::permission_denied(denied.message))?;
         match self.0.decide(&call, caller, request_id).await {
             Decision::Accept(accepted) => {
@@ -85,11 +86,15 @@ impl<A: Verifier> verifier_server::Verifier for Grpc<A> {
     }
 }
 
-pub(super) fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>, Malformed> {
+/// The call that a message stands for, its head in that place.
+pub(super) fn verify_call<'h, 'a>(
+    message: &'a v1::VerifyRequest,
+    place: &'h mut HeadPlace<'a>,
+) -> Result<VerifyCall<'h, 'a>, Malformed> {
     let expect = message.expect.as_ref().ok_or_else(|| Malformed::missing("expect", "say what it is verified for"))?;
-    let (head, body) = (head(message)?, body(message)?);
+    let (head, body) = (head(message, place)?, body(message)?);
     let call = VerifyCall {
-        form: form_of(message.form.as_deref().map(given_form), &head, body, &expect.service)?,
+        form: form_of(message.form.as_deref().map(given_form), head, body, &expect.service)?,
         head,
         body,
         expect_service: &expect.service,
@@ -101,13 +106,16 @@ pub(super) fn verify_call(message: &v1::VerifyRequest) -> Result<VerifyCall<'_>,
     Ok(call)
 }
 
-fn head(message: &v1::VerifyRequest) -> Result<sigv4::RequestHead<'_>, Malformed> {
+fn head<'h, 'a>(
+    message: &'a v1::VerifyRequest,
+    place: &'h mut HeadPlace<'a>,
+) -> Result<&'h sigv4::RequestHead<'a>, Malformed> {
     match &message.request_head {
         None => Err(Malformed::missing("request_head", "set fields or head")),
-        Some(RequestHead::Head(bytes)) => head_of_bytes(bytes),
+        Some(RequestHead::Head(bytes)) => head_of_bytes(place, bytes),
         Some(RequestHead::Fields(fields)) => {
             let headers = fields.headers.iter().map(|header| (&header.name[..], &header.value[..]));
-            head_of_fields(fields.method.as_bytes(), &fields.target, headers)
+            head_of_fields(place, fields.method.as_bytes(), &fields.target, headers)
         }
     }
 }

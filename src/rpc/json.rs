@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 
 use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::{MAX_BODY, Malformed, VerifyCall};
-use crate::sigv4::{Body, FormFile, MAX_HEADERS, RequestHead};
+use crate::sigv4::{Body, FormFile, HeadPlace, MAX_HEADERS, RequestHead};
 
 /// The most bytes of a JSON call: a body and a head of the largest size, in base64, with room for the rest.
 pub(super) const MAX_CALL: usize = MAX_BODY / 3 * 4 + 256 * 1024;
@@ -80,16 +80,17 @@ impl<'a> Call<'a> {
         Ok(Self { fields, head, body, payload_sha256 })
     }
 
-    pub fn as_verify_call(&self) -> Result<VerifyCall<'_>, Malformed> {
+    /// The call, its head in that place.
+    pub fn as_verify_call<'h, 's>(&'s self, place: &'h mut HeadPlace<'s>) -> Result<VerifyCall<'h, 's>, Malformed> {
         let expect = self.fields.expect.as_ref().ok_or_else(|| {
             Malformed::missing(
                 "expect",
                 "say what the request is verified for: {\"service\": …, \"region\": … or null}",
             )
         })?;
-        let (head, body) = (self.head()?, self.body()?);
+        let (head, body) = (self.head(place)?, self.body()?);
         let call = VerifyCall {
-            form: form_of(self.form(), &head, body, &expect.service)?,
+            form: form_of(self.form(), head, body, &expect.service)?,
             head,
             body,
             expect_service: &expect.service,
@@ -101,17 +102,17 @@ impl<'a> Call<'a> {
         Ok(call)
     }
 
-    fn head(&self) -> Result<RequestHead<'_>, Malformed> {
+    fn head<'h, 's>(&'s self, place: &'h mut HeadPlace<'s>) -> Result<&'h RequestHead<'s>, Malformed> {
         let Fields { method, target, headers, .. } = &self.fields;
         match (&self.head, method, target, headers) {
-            (Some(raw), None, None, None) => head_of_bytes(raw),
+            (Some(raw), None, None, None) => head_of_bytes(place, raw),
             (Some(_), ..) => {
                 let message = "head is set, and so are method, target or headers: one says what the others do";
                 Err(Malformed::new("conflicting_fields", "head", message))
             }
             (None, Some(method), Some(target), Some(headers)) => {
                 let headers = headers.0.iter().map(|Header(name, value)| (name.as_bytes(), value.as_bytes()));
-                head_of_fields(method.as_bytes(), target.as_bytes(), headers)
+                head_of_fields(place, method.as_bytes(), target.as_bytes(), headers)
             }
             (None, None, ..) => Err(Malformed::missing("method", "needed, unless there is a head")),
             (None, _, None, _) => Err(Malformed::missing("target", "needed, unless there is a head")),

@@ -15,6 +15,7 @@ use super::grpc::{Asking, refuse, verify_call};
 use super::v1::outcome::Outcome;
 use super::written::{Written, WrittenBatch};
 use super::{Decision, Malformed, Verifier, v1};
+use crate::sigv4::HeadPlace;
 
 /// The most requests of a batch.
 const MAX_BATCH: usize = 256;
@@ -31,16 +32,20 @@ pub(super) async fn batch<A: Verifier>(
         return Err(Malformed::too_large("requests", format!("more than {MAX_BATCH} requests in a batch")));
     }
     let (mut outcomes, mut outcome) = (WrittenBatch::with_capacity(requests.len()), Written::default());
-    let (mut waiting, mut since) = (Vec::new(), Instant::now());
+    let (mut waiting, since, mut accepted) = (Vec::new(), Instant::now(), 0);
     for request in requests {
-        match at_hand(decider, asking, request, &mut since, &mut outcome) {
-            true => outcomes.push(&outcome),
+        match at_hand(decider, asking, request, &mut outcome) {
+            true => {
+                outcomes.push(&outcome);
+                accepted += 1;
+            }
             false => {
                 let place = outcomes.end();
                 waiting.push(decide(decider, asking, request).map(move |outcome| (place, outcome)));
             }
         }
     }
+    decider.count_at_hand(accepted, since);
     if !waiting.is_empty() {
         outcomes.insert(&join_all(waiting).await);
     }
@@ -74,11 +79,16 @@ impl<A: Verifier> Outcomes<A> {
                 Some(Err(status)) => self.waiting.push_back(std::future::ready(Err(status)).boxed()),
                 Some(Ok(request)) => {
                     let mut outcome = Written::default();
-                    match at_hand(&self.decider, &self.asking, &request, &mut since, &mut outcome) {
-                        true if self.waiting.is_empty() => return Some(outcome),
-                        true => self.waiting.push_back(std::future::ready(Ok(outcome)).boxed()),
-                        false => self.waiting.push_back(self.decide(request)),
+                    if !at_hand(&self.decider, &self.asking, &request, &mut outcome) {
+                        self.waiting.push_back(self.decide(request));
+                        continue;
                     }
+                    self.decider.count_at_hand(1, since);
+                    if self.waiting.is_empty() {
+                        return Some(outcome);
+                    }
+                    self.waiting.push_back(std::future::ready(Ok(outcome)).boxed());
+                    since = Instant::now();
                 }
             }
         }
@@ -110,20 +120,21 @@ fn at_hand<A: Verifier>(
     decider: &Decider<A>,
     asking: &Asking,
     request: &v1::VerifyRequest,
-    since: &mut Instant,
     outcome: &mut Written,
 ) -> bool {
-    let Ok(call) = verify_call(request) else { return false };
+    let mut place = HeadPlace::default();
+    let Ok(call) = verify_call(request, &mut place) else { return false };
     if asking.caller.check(&call).is_err() {
         return false;
     }
-    let Some(accepted) = decider.decide_at_hand(&call, &asking.caller, since) else { return false };
+    let Some(accepted) = decider.decide_at_hand(&call, &asking.caller) else { return false };
     outcome.put_accepted_outcome(&accepted);
     true
 }
 
 async fn decide<A: Verifier>(decider: &Decider<A>, asking: &Asking, request: &v1::VerifyRequest) -> Written {
-    let outcome = match verify_call(request) {
+    let mut place = HeadPlace::default();
+    let outcome = match verify_call(request, &mut place) {
         Err(malformed) => Outcome::Malformed(told(malformed)),
         Ok(call) => match asking.caller.check(&call) {
             Err(denied) => Outcome::Malformed(told(Malformed::new("not_granted", denied.at, denied.message))),

@@ -11,13 +11,13 @@ pub trait Verifier: Send + Sync + 'static {
     /// Decides one call.
     fn verify<'a>(
         &self,
-        call: &VerifyCall<'a>,
+        call: &VerifyCall<'_, 'a>,
         caller: &Grants,
         request_id: &RequestId,
     ) -> impl Future<Output = Decision<'a>> + Send;
 
     /// Accepts one call, if nothing has to be waited for. `None` says nothing about the request: [`Self::verify`] decides.
-    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>>;
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants) -> Option<Accepted<'a>>;
 }
 
 /// Knows whether this node can decide now.

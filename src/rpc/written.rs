@@ -4,7 +4,6 @@
 //! those of the message: `tests/doors/grpc.rs` reads them with it.
 
 use std::marker::PhantomData;
-use std::time::SystemTime;
 
 use bytes::{Buf as _, BufMut as _};
 use prost::Message;
@@ -13,7 +12,7 @@ use tonic::Status;
 use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use super::{Accepted, Identity, PrincipalSource, SignatureVersion, v1};
-use crate::sigv4::PayloadStatus;
+use crate::sigv4::{PayloadStatus, UnixSeconds};
 
 /// Bytes in front of a message for the keys and lengths of those that it stands in.
 const ROOM: usize = 24;
@@ -188,8 +187,9 @@ fn put_enum(tag: u32, value: i32, to: &mut Vec<u8>) {
     }
 }
 
-fn put_time(tag: u32, time: SystemTime, to: &mut Vec<u8>) {
-    prost::encoding::message::encode(tag, &prost_types::Timestamp::from(time), to);
+/// `Timestamp` of whole seconds: nothing here is known more exactly.
+fn put_time(tag: u32, seconds: UnixSeconds, to: &mut Vec<u8>) {
+    prost::encoding::message::encode(tag, &prost_types::Timestamp { seconds, nanos: 0 }, to);
 }
 
 fn payload(status: PayloadStatus) -> v1::Payload {
@@ -270,7 +270,6 @@ impl Encoder for WrittenEncoder {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::rpc::{HeaderNames, Principal, Streaming};
@@ -293,8 +292,8 @@ mod tests {
             streaming: None,
             signing_key: None,
             public_key: None,
-            valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
-            deny_list_as_of: SystemTime::UNIX_EPOCH,
+            valid_until: 1_795_262_400,
+            deny_list_as_of: 0,
             waited_for_hsm: false,
         }
     }

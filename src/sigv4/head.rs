@@ -65,6 +65,21 @@ impl<'a> HeadPlace<'a> {
         let body_starts = self.0.read(bytes, limits)?;
         Ok((&self.0, body_starts))
     }
+
+    /// As [`RequestHead::from_fields`].
+    ///
+    /// # Errors
+    /// As [`RequestHead::from_fields`].
+    pub fn take(
+        &mut self,
+        method: &'a [u8],
+        target: &'a [u8],
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        limits: &Limits,
+    ) -> Result<&RequestHead<'a>, HeadError> {
+        self.0.take(method, target, fields, limits)?;
+        Ok(&self.0)
+    }
 }
 
 /// Why bytes are not a request head: the call is malformed, which says nothing about the signature.
@@ -133,7 +148,19 @@ impl<'a> RequestHead<'a> {
         limits: &Limits,
     ) -> Result<Self, HeadError> {
         let mut head = Self::empty();
-        let mut builder = Builder::start(&mut head, method, target, limits)?;
+        head.take(method, target, fields, limits)?;
+        Ok(head)
+    }
+
+    /// Takes the parts into this one, in place of what was in it.
+    fn take(
+        &mut self,
+        method: &'a [u8],
+        target: &'a [u8],
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        limits: &Limits,
+    ) -> Result<(), HeadError> {
+        let mut builder = Builder::start(self, method, target, limits)?;
         for (index, (name, value)) in fields.into_iter().enumerate() {
             let why = match () {
                 () if !is_token(name) => Some(NAME_IS_NO_TOKEN),
@@ -148,7 +175,7 @@ impl<'a> RequestHead<'a> {
             builder.count_bytes(name.len() + value.len() + 4)?;
             builder.push(Header { name, value: trim_blanks(value) })?;
         }
-        Ok(head)
+        Ok(())
     }
 
     /// Reads a raw HTTP/1.1 head and tells where the body starts. Lines end in CRLF or LF; the empty line at the end

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -52,10 +52,10 @@ impl MadeUp {
         self.asked.lock().expect("no test panics with it").len()
     }
 
-    fn note(&self, call: &VerifyCall<'_>, caller: &Grants) {
+    fn note(&self, call: &VerifyCall<'_, '_>, caller: &Grants) {
         self.asked.lock().expect("no test panics with it").push(Asked {
             caller: caller.caller.clone(),
-            head: raw(&call.head),
+            head: raw(call.head),
             body: if let Body::Bytes(bytes) = call.body { Some(bytes.to_vec()) } else { None },
             payload_sha256: if let Body::Sha256(hash) = call.body { Some(hash) } else { None },
             region: call.expect_region.map(str::to_owned),
@@ -65,7 +65,7 @@ impl MadeUp {
 }
 
 impl Verifier for MadeUp {
-    async fn verify<'a>(&self, call: &VerifyCall<'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
+    async fn verify<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
         self.note(call, caller);
         match call.expect_service {
             "refuse" => Decision::Refuse(Refused {
@@ -104,7 +104,7 @@ impl Verifier for MadeUp {
         }
     }
 
-    fn verify_at_hand<'a>(&self, call: &VerifyCall<'a>, caller: &Grants) -> Option<Accepted<'a>> {
+    fn verify_at_hand<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants) -> Option<Accepted<'a>> {
         let is_at_hand = call.expect_service == "hand";
         is_at_hand.then(|| {
             self.note(call, caller);
@@ -132,7 +132,7 @@ fn raw(head: &RequestHead<'_>) -> Vec<u8> {
 /// The signing key that is handed out, in hexadecimal.
 pub const SIGNING_KEY: &str = "2a2b2c2d2e2f303132333435363738393a3b3c3d3e3f40414243444546474849";
 
-fn key_for(call: &VerifyCall<'_>) -> Option<Arc<PreparedSigningKey>> {
+fn key_for(call: &VerifyCall<'_, '_>) -> Option<Arc<PreparedSigningKey>> {
     let mut bytes: [u8; 32] = std::array::from_fn(|at| 0x2a + at as u8);
     let key = SigningKey::from_secret(Secret32::take(&mut bytes));
     call.want_signing_key.then(|| Arc::new(PreparedSigningKey::new(key)))
@@ -164,8 +164,8 @@ fn accepted() -> Accepted<'static> {
         form: None,
         streaming: None,
         signing_key: None,
-        valid_until: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_262_400_999),
-        deny_list_as_of: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_261_500),
+        valid_until: 1_795_262_400,
+        deny_list_as_of: 1_795_261_500,
         waited_for_hsm: true,
     }
 }
