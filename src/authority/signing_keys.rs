@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
-use rederive_hsm::access_key_id::AccessKeyId;
+use rederive_hsm::access_key_id::{AccessKeyId, ID_LEN};
 use rederive_hsm::client::{Source, Unavailable};
 use rederive_hsm::derivation::TokenHash;
 use rederive_hsm::signing_key::SigningKey;
@@ -86,7 +86,8 @@ fn hash<H: Hasher>(id: &[u8], token: Option<&TokenHash>, scope: [&str; 3], state
 
 impl KeptName {
     fn is(&self, id: &[u8], token: Option<&TokenHash>, scope: &CredentialScope<'_>) -> bool {
-        self.id.as_bytes() == id
+        // As arrays, the compiler compares them without a call.
+        <&[u8; ID_LEN]>::try_from(id).is_ok_and(|id| self.id.as_bytes() == id)
             && self.token.as_ref() == token
             && parts(scope).iter().zip(&self.scope).all(|(asked, kept)| **asked == **kept)
     }

@@ -15,6 +15,7 @@ pub(super) struct NameIndex {
 impl NameIndex {
     const BUCKETS: usize = 64;
 
+    #[inline]
     pub fn new(headers: &[Header<'_>]) -> Self {
         let mut index = Self { first: [0; Self::BUCKETS], next: [0; MAX_HEADERS] };
         // From the last to the first, so that a bucket is in arrival order.

@@ -48,7 +48,7 @@ pub struct HashSink {
 }
 
 impl HashSink {
-    const GATHER: usize = 4 * BLOCK;
+    const GATHER: usize = 8 * BLOCK;
 
     /// Goes on with a state that has taken in so many bytes, whole blocks.
     #[inline]
