@@ -166,8 +166,13 @@ impl Authority {
     }
 
     async fn follow(&self) {
-        if let Err(error) = self.catch_up().await {
-            tracing::error!(%error, as_of = self.deny_list_as_of(), "the registry cannot be followed");
+        match self.catch_up().await {
+            Ok(()) => {}
+            // A node that ends has closed its registry.
+            Err(error) if *self.draining.borrow() => tracing::debug!(%error, "the registry is not followed any more"),
+            Err(error) => {
+                tracing::error!(%error, as_of = self.deny_list_as_of(), "the registry cannot be followed");
+            }
         }
         self.ask_for_tag_keys().await;
     }
