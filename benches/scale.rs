@@ -7,10 +7,9 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rederive::authority::Authority;
+use rederive::authority::{Authority, NewKeySpec};
 use rederive::config::Config;
 use rederive::feed::{Chain, Change, ChangeKind};
-use rederive::key_terms::KeyTerms;
 use rederive::registry::{NewUser, Owner, UserId};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
@@ -149,7 +148,7 @@ async fn issue_for(
         tasks.spawn(async move {
             let mut made = 0;
             while since.elapsed() < time {
-                match authority.issue_under(&owner, KeyTerms::default(), sign::now()).await {
+                match authority.issue_as(&owner, &NewKeySpec::default(), sign::now()).await {
                     Ok(_) => made += 1,
                     // Its quota is full: it has done its part.
                     Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,

@@ -29,8 +29,9 @@ use crate::sigv4a::V4aRequest;
 /// The most bytes of a body: far above any call of these APIs.
 const MAX_BODY: usize = 64 * 1024;
 /// Parameters of CreateAccessKey, for clients that cannot send parameters of their own. They must be signed.
-const PARAMETERS: [(HeaderName, &str); 4] = [
+const PARAMETERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("x-rederive-client-token"), "ClientToken"),
+    (HeaderName::from_static("x-rederive-description"), "Description"),
     (HeaderName::from_static("x-rederive-expires-at"), "ExpiresAt"),
     (HeaderName::from_static("x-rederive-services"), "Services"),
     (HeaderName::from_static("x-rederive-regions"), "Regions"),

@@ -1,5 +1,5 @@
 //! `serve` is killed at random moments of a create loop, on both registries: no key that was acknowledged is lost, no id comes
-//! twice, and who asks again with the same client token gets the same key, whether it was acknowledged or not.
+//! twice, no quota is overrun, and who asks again with the same client token gets the same key, whether it was acknowledged or not.
 
 mod common;
 #[path = "common/postgres.rs"]
@@ -18,10 +18,17 @@ struct Asked {
     key: Option<Pair>,
 }
 
+/// The user of a round for whom all threads ask for keys without a token, more than its quota.
+fn crowded(round: usize) -> String {
+    format!("crowded{round}")
+}
+
 /// Creates keys for users of their own until the connection breaks, and counts those that were acknowledged.
 fn create_until_killed(dev: &Dev, round: usize, thread: usize, acknowledged: &AtomicUsize) -> Vec<Asked> {
     let mut asked = Vec::new();
+    call(dev, &format!("Action=CreateUser&UserName={}", crowded(round)));
     for number in 0.. {
+        call(dev, &format!("Action=CreateAccessKey&UserName={}&Nonce={thread}-{number}", crowded(round)));
         let user = format!("u{round}-{thread}-{number}");
         let Some(_) = call(dev, &format!("Action=CreateUser&UserName={user}")) else { break };
         let key = create_key(dev, &user);
@@ -98,6 +105,14 @@ fn kill_again_and_again(settings: &[(&str, String)]) {
         let list = call(&dev, &format!("Action=ListAccessKeys&UserName={}", asked.user)).expect("an answer");
         assert_eq!(list.matches("<AccessKeyId>").count(), 1, "{list}");
     }
+    let crowds = (0..rounds).map(|round| {
+        let list = call(&dev, &format!("Action=ListAccessKeys&UserName={}", crowded(round))).expect("an answer");
+        list.matches("<AccessKeyId>").count()
+    });
+    let crowds: Vec<_> = crowds.collect();
+    assert!(crowds.iter().all(|keys| *keys <= 2), "a quota was overrun: {crowds:?}");
+    let full = crowds.iter().filter(|keys| **keys == 2).count();
+    assert!(full > 0, "the control: some quota was reached");
     let gone = acknowledged[0];
     let user = &all.iter().find(|asked| asked.key.is_some()).expect("one").user;
     call(&dev, &format!("Action=DeleteAccessKey&UserName={user}&AccessKeyId={}", gone.access_key_id)).expect("deleted");
@@ -105,7 +120,7 @@ fn kill_again_and_again(settings: &[(&str, String)]) {
     let unknown = all.len() - acknowledged.len();
     println!(
         "{rounds} kills, {} acknowledged keys and {unknown} whose answer was lost: each is there once, and its client token \
-         gives it again",
+         gives it again; {full} quotas were full, none overrun",
         acknowledged.len()
     );
 }

@@ -62,8 +62,10 @@ impl DeniedIds {
         let beside = self.added.len() + self.removed.len();
         if beside > FEW.max(self.sorted.ids.len() / PART) {
             let mut ids = Vec::with_capacity(self.len());
-            ids.extend(self.sorted.ids.iter().filter(|id| !self.removed.contains(*id)));
-            ids.extend(self.added.iter());
+            ids.extend(self.sorted.ids.iter().filter(|id| self.removed.is_empty() || !self.removed.contains(*id)));
+            let mut added: Vec<_> = self.added.iter().copied().collect();
+            added.sort_unstable();
+            ids.append(&mut added);
             *self = Self::new(ids);
         }
     }
@@ -83,7 +85,8 @@ impl Default for Sorted {
 
 impl Sorted {
     fn new(mut ids: Vec<PackedId>) -> Self {
-        ids.sort_unstable();
+        // Stable because it finds runs that are in order: what was an array is one, and what came to it the other.
+        ids.sort();
         ids.dedup();
         let words = (ids.len() * FILTER_BITS).div_ceil(64);
         let mut sorted = Self { ids: ids.into(), filter: vec![0; words].into(), hasher: RandomState::new() };

@@ -1,16 +1,17 @@
-//! What must be refused, in memory: denied key ids and accounts. It follows the deny feed.
+//! What must be refused, in memory: denied key ids, accounts and sessions. It follows the deny feed.
 //!
 //! Whoever looks takes no lock: the list is never changed in place, a new one takes its place.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::AHashSet;
 use arc_swap::ArcSwap;
 use rederive_hsm::access_key_id::{AccessKeyId, Account};
+use rederive_hsm::session_token::Claims;
 
 use super::denied_ids::DeniedIds;
-use crate::feed::{Change, ChangeKind};
+use crate::feed::{Change, ChangeKind, SessionDenials};
 
 /// The list is older than allowed, so nothing can be decided by it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -35,13 +36,16 @@ pub struct DenyList {
 struct Denied {
     ids: DeniedIds,
     accounts: AHashSet<Account>,
+    /// Shared by the lists that differ in keys alone.
+    sessions: Arc<SessionDenials>,
 }
 
 impl DenyList {
     /// With what is denied at a time.
-    pub fn load(&self, ids: &[AccessKeyId], accounts: Vec<Account>, at: i64) {
+    pub fn load(&self, ids: &[AccessKeyId], accounts: Vec<Account>, sessions: SessionDenials, at: i64) {
         let ids = DeniedIds::new(ids.iter().map(AccessKeyId::packed).collect());
-        self.change(|denied| *denied = Denied { ids, accounts: accounts.into_iter().collect() });
+        let accounts = accounts.into_iter().collect();
+        self.change(|denied| *denied = Denied { ids, accounts, sessions: sessions.into() });
         self.is_current_at(at);
     }
 
@@ -85,6 +89,18 @@ impl DenyList {
         self.denied.load().accounts.contains(&account)
     }
 
+    /// Whether a session is denied: by when it was issued, or through the keys and the account that it comes from. (Its user's keys
+    /// are denied one by one, and so its root parent is.)
+    pub fn holds_session(&self, session: &Claims) -> bool {
+        let denied = self.denied.load();
+        let key = |id: &str| AccessKeyId::parse(id.as_bytes()).is_some_and(|id| denied.ids.contains(&id));
+        let account = || Account::parse(&session.principal.account);
+        denied.sessions.deny(session)
+            || key(&session.parent)
+            || key(&session.root_parent)
+            || account().is_some_and(|account| denied.accounts.contains(&account))
+    }
+
     fn change(&self, change: impl FnOnce(&mut Denied)) {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut denied = Denied::clone(&self.denied.load());
@@ -95,22 +111,26 @@ impl DenyList {
 
 fn concerns(kind: ChangeKind) -> bool {
     use ChangeKind as Kind;
-    matches!(
-        kind,
-        Kind::KeyActivated
-            | Kind::KeyDeactivated
-            | Kind::KeyDeleted
-            | Kind::KeyDenied
-            | Kind::KeyLifted
-            | Kind::AccountDenied
-            | Kind::AccountLifted
-    )
+    SessionDenials::concerns(kind)
+        || matches!(
+            kind,
+            Kind::KeyActivated
+                | Kind::KeyDeactivated
+                | Kind::KeyDeleted
+                | Kind::KeyDenied
+                | Kind::KeyLifted
+                | Kind::AccountDenied
+                | Kind::AccountLifted
+        )
 }
 
 impl Denied {
     /// A subject that does not read is the name of nothing that a request could bear.
     fn apply(&mut self, change: &Change) {
         use ChangeKind as Kind;
+        if SessionDenials::concerns(change.kind) {
+            return Arc::make_mut(&mut self.sessions).apply(change);
+        }
         let id = AccessKeyId::parse(change.subject.as_bytes());
         let account = Account::parse(&change.subject);
         match (change.kind, id, account) {
@@ -131,6 +151,7 @@ mod tests {
     use rederive_hsm::access_key_id::{Fields, Generation, Prefix, TagKey};
     use rederive_hsm::feed_head::FeedHead;
     use rederive_hsm::secret::Secret32;
+    use rederive_hsm::session_token::Principal;
     use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
     use super::*;
@@ -184,5 +205,58 @@ mod tests {
             "{count} denied: ready in {took:?}, {size} bytes on disk; 10,000 misses in {:?}, {hits} hits",
             since.elapsed() - made
         );
+    }
+
+    #[test]
+    fn a_session_is_denied_by_its_time_its_keys_and_its_account() {
+        let (parent, root_parent, user) = (id(1), id(2), "AIDAEXAMPLE");
+        let session = |issued_at| Claims {
+            issued_at,
+            expires_at: issued_at + 3600,
+            principal: Principal {
+                account: "000000000007".into(),
+                arn: "arn:aws:iam::000000000007:user/alice".into(),
+                user_id: user.into(),
+                session_name: None,
+            },
+            parent: parent.to_string(),
+            root_parent: root_parent.to_string(),
+            policy: None,
+            tags: Default::default(),
+            mfa: false,
+        };
+        use ChangeKind as Kind;
+        let change = |kind, subject: &str, detail: &str| Change {
+            seq: 1,
+            at: 1,
+            kind,
+            subject: subject.into(),
+            detail: detail.into(),
+        };
+        for (denied, lifted) in [
+            (change(Kind::KeyDenied, parent.as_str(), ""), change(Kind::KeyLifted, parent.as_str(), "")),
+            (
+                change(Kind::KeyDeactivated, root_parent.as_str(), ""),
+                change(Kind::KeyActivated, root_parent.as_str(), ""),
+            ),
+            (change(Kind::AccountDenied, "000000000007", ""), change(Kind::AccountLifted, "000000000007", "")),
+            (
+                change(Kind::SessionsDenied, "user:AIDAEXAMPLE", "issued-before=100"),
+                change(Kind::SessionsLifted, "user:AIDAEXAMPLE", ""),
+            ),
+        ] {
+            let list = DenyList::default();
+            assert!(!list.holds_session(&session(50)), "the control");
+            list.apply(std::slice::from_ref(&denied));
+            assert!(list.holds_session(&session(50)), "{denied:?}");
+            let by_time = denied.kind == Kind::SessionsDenied;
+            assert_eq!(list.holds_session(&session(100)), !by_time, "{denied:?}");
+            list.apply(&[lifted]);
+            assert!(!list.holds_session(&session(50)), "{denied:?}");
+        }
+        let list = DenyList::default();
+        let sessions = SessionDenials::from_iter([("account:000000000007".to_owned(), 100)]);
+        list.load(&[], Vec::new(), sessions, 1);
+        assert!(list.holds_session(&session(99)) && !list.holds_session(&session(100)), "as an issuer starts");
     }
 }

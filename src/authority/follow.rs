@@ -126,7 +126,7 @@ impl Authority {
         for row in &list.malformed {
             tracing::error!(row, "a malformed row is left out; no request can carry such an id");
         }
-        self.denied.load(&list.ids, list.accounts, now);
+        self.denied.load(&list.ids, list.accounts, list.sessions, now);
         self.changed();
         // Every entry has its hash then.
         let registry = self.registry()?;

@@ -23,6 +23,15 @@ pub struct Issued {
     pub again: bool,
 }
 
+/// What a new key is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewKeySpec {
+    /// Until when, and for what it is to be good.
+    pub terms: KeyTerms,
+    /// Its description, for a user's key: a tag's value.
+    pub description: Option<String>,
+}
+
 /// What a client asks for a key with.
 pub struct KeyRequest {
     /// The key that signed.
@@ -31,8 +40,8 @@ pub struct KeyRequest {
     pub signature: UsedSignature,
     /// With the same one within a day, it is the same key.
     pub token: Option<ClientToken>,
-    /// Until when, and for what it is to be good.
-    pub terms: KeyTerms,
+    /// What it is to be.
+    pub new: NewKeySpec,
 }
 
 /// Why no key was issued. The text is for the log.
@@ -80,13 +89,13 @@ enum AccountIs {
 impl Authority {
     /// Makes a key for an owner, or finds it by its client token. `request` is none for an operator's command.
     pub async fn issue_key(&self, owner: &Owner, request: Option<&KeyRequest>, now: i64) -> Result<Issued, IssueError> {
-        let terms = request.map_or_else(KeyTerms::default, |request| request.terms.clone());
-        self.issue(owner, request, AccountIs::Registered, terms, now).await
+        let new = request.map_or_else(NewKeySpec::default, |request| request.new.clone());
+        self.issue(owner, request, AccountIs::Registered, &new, now).await
     }
 
-    /// Makes a key under terms, by an operator's command.
-    pub async fn issue_under(&self, owner: &Owner, terms: KeyTerms, now: i64) -> Result<Issued, IssueError> {
-        self.issue(owner, None, AccountIs::Registered, terms, now).await
+    /// Makes a key as an operator wants it.
+    pub async fn issue_as(&self, owner: &Owner, new: &NewKeySpec, now: i64) -> Result<Issued, IssueError> {
+        self.issue(owner, None, AccountIs::Registered, new, now).await
     }
 
     async fn issue(
@@ -94,7 +103,7 @@ impl Authority {
         owner: &Owner,
         request: Option<&KeyRequest>,
         account: AccountIs,
-        terms: KeyTerms,
+        new: &NewKeySpec,
         now: i64,
     ) -> Result<Issued, IssueError> {
         let mut generation = self.issuing_generation(owner.account, now)?;
@@ -102,7 +111,7 @@ impl Authority {
         let (created_by, signature) = request.map(|request| (request.by, request.signature)).unzip();
         for attempt in 0..ATTEMPTS {
             let nonce = token.map_or_else(random_nonce, |token| Ok(token.nonce(attempt)))?;
-            let (id, secret) = match self.derive_new(generation, owner.account, !terms.is_none(), nonce).await {
+            let (id, secret) = match self.derive_new(generation, owner.account, !new.terms.is_none(), nonce).await {
                 Ok(made) => made,
                 Err(error) => {
                     generation = self.next_after(generation, owner.account, now).await.ok_or(error)?;
@@ -110,8 +119,9 @@ impl Authority {
                 }
             };
             let quota = self.policy.keys_per_user;
-            let (to, terms) = (owner.clone(), terms.clone());
-            let new = NewKey { id, owner: to, created_by, signature, quota, terms, at: now };
+            let NewKeySpec { terms, description } = new.clone();
+            let to = owner.clone();
+            let new = NewKey { id, owner: to, created_by, signature, quota, terms, description, at: now };
             let inserted = match (token, account) {
                 (Some(token), _) => self.registry()?.insert_key_once(&new, &token.used(attempt)).await,
                 (None, AccountIs::Registered) => self.registry()?.insert_key(&new).await.map(Made::New),
@@ -178,8 +188,8 @@ impl Authority {
             Some(_) => return Err(IssueError::NoFreeId),
             None => {
                 let quota = self.policy.keys_per_user;
-                let terms = KeyTerms::default();
-                let new = NewKey { id, owner, created_by: None, signature: None, quota, terms, at: now };
+                let NewKeySpec { terms, description } = NewKeySpec::default();
+                let new = NewKey { id, owner, created_by: None, signature: None, quota, terms, description, at: now };
                 self.registry()?.insert_key(&new).await?;
             }
         }
@@ -198,7 +208,7 @@ impl Authority {
 
     async fn root_key(&self, number: Account, account: AccountIs, now: i64) -> Result<RootKey, IssueError> {
         let Issued { row, secret, .. } =
-            self.issue(&Owner { account: number, user_id: None }, None, account, KeyTerms::default(), now).await?;
+            self.issue(&Owner { account: number, user_id: None }, None, account, &NewKeySpec::default(), now).await?;
         Ok(RootKey { id: row.id, secret })
     }
 

@@ -40,7 +40,7 @@ pub use cold::{Derivation, Told};
 pub use follow::{Followed, known_generations};
 pub use generations::worker_view;
 pub use identity::{Identity, Principal, PrincipalSource};
-pub use issue::{IssueError, Issued, KeyRequest, RootKey};
+pub use issue::{IssueError, Issued, KeyRequest, NewKeySpec, RootKey};
 pub use verifier::FromTheFuture;
 pub use verify::{Accepted, CannotDecide, Content, Holder, NotAccepted};
 pub use verify_v2::AcceptedV2;

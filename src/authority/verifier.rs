@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rederive_hsm::access_key_id::AccessKeyId;
 use rederive_hsm::client::Launch;
+use rederive_hsm::session_token::Claims;
 use tokio::task::JoinHandle;
 
 use super::follow::every;
@@ -44,6 +45,11 @@ impl Authority {
         self.denied.apply(changes);
         self.terms.apply(changes);
         self.changed();
+    }
+
+    /// Whether the deny list refuses a session. Asked of one whose token a worker has opened.
+    pub fn is_session_denied(&self, session: &Claims) -> bool {
+        self.denied.holds_session(session)
     }
 
     /// Everything up to this head was taken in. Never goes back: a head may come late.

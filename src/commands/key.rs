@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use rederive::iam::{is_tag_value, timestamp};
+use rederive::authority::NewKeySpec;
+use rederive::iam::{is_description, timestamp};
 use rederive::key_terms::{KeyScope, KeyTerms, ServiceSet};
 use rederive::operator::{Operator, Wanted};
 use rederive::registry::{KeyRow, Registry};
@@ -107,8 +108,7 @@ fn regions(text: &str) -> Result<RegionSet, &'static str> {
 }
 
 fn description(text: &str) -> Result<String, &'static str> {
-    let is_one = !text.is_empty() && is_tag_value(text);
-    is_one.then(|| text.to_owned()).ok_or("at most 256 letters, digits, blanks and any of _.:/=+-@")
+    is_description(text).then(|| text.to_owned()).ok_or("at most 256 letters, digits, blanks and any of _.:/=+-@")
 }
 
 fn create(site: &Site, wanted: Create) -> Result<(), Failure> {
@@ -120,14 +120,9 @@ fn create(site: &Site, wanted: Create) -> Result<(), Failure> {
         let operator = Operator::of_command(site.audit()?);
         issuer.ready().await?;
         let authority = &issuer.authority;
-        let asked = Wanted { account, user: wanted.user, terms };
+        let key = NewKeySpec { terms, description: wanted.description };
+        let asked = Wanted { account, user: wanted.user, key };
         let (user, issued) = operator.create_key(authority, &asked, now()).await?;
-        if let Some(text) = &wanted.description
-            // The key is there, and is shown in any case.
-            && let Err(error) = operator.describe_key(authority.registry()?, &asked, &issued, text).await
-        {
-            eprintln!("rederive: {error}");
-        }
         output::text(&handout::write(wanted.format, &user.name, &issued.row.id, &issued.secret))?;
         issuer.stop().await
     })

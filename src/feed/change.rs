@@ -39,11 +39,15 @@ pub enum ChangeKind {
     UserLifted,
     AccountDenied,
     AccountLifted,
+    /// Sessions that were issued before a time, which the detail tells: `SessionDenials::detail`. Of what stands behind `key:`, `user:`
+    /// or `account:` in the subject.
+    SessionsDenied,
+    SessionsLifted,
     /// An audit log has come so far: its id, and in the detail number and hash of its newest entry. Nothing to a verifier but to keep.
     AuditCheckpoint,
 }
 
-const NAMES: [(ChangeKind, &str); 18] = [
+const NAMES: [(ChangeKind, &str); 20] = [
     (ChangeKind::AccountCreated, "account-created"),
     (ChangeKind::UserCreated, "user-created"),
     (ChangeKind::UserDeleted, "user-deleted"),
@@ -61,6 +65,8 @@ const NAMES: [(ChangeKind, &str); 18] = [
     (ChangeKind::UserLifted, "user-lifted"),
     (ChangeKind::AccountDenied, "account-denied"),
     (ChangeKind::AccountLifted, "account-lifted"),
+    (ChangeKind::SessionsDenied, "sessions-denied"),
+    (ChangeKind::SessionsLifted, "sessions-lifted"),
     (ChangeKind::AuditCheckpoint, "audit-checkpoint"),
 ];
 

@@ -6,7 +6,9 @@
 mod chain;
 mod change;
 mod head;
+mod sessions;
 
 pub use chain::{Chain, Epoch, Hash, NotNext, OutOfOrder};
 pub use change::{Change, ChangeKind};
 pub use head::{NotSigned, PublicKey, SignedHead};
+pub use sessions::SessionDenials;

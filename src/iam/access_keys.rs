@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 use super::authorize::Subject;
 use super::call::{Call, Effect};
 use super::caller::SignaturePlace;
-use super::constraint::{ACCESS_KEY_ID, CLIENT_TOKEN, Check, MARKER, USER_NAME};
+use super::constraint::{ACCESS_KEY_ID, CLIENT_TOKEN, Check, DESCRIPTION, MARKER, USER_NAME};
 use super::error::{ApiError, no_such_key};
 use super::office::KeyOffice;
 use super::xml::{Members, timestamp};
 use super::{marker, terms, xml};
-use crate::authority::{ClientToken, Issued, KeyRequest};
+use crate::authority::{ClientToken, Issued, KeyRequest, NewKeySpec};
 use crate::registry::{KeyRow, KeyStatus, LastUsed, Owner, UsedSignature};
 
 /// How old the signature of a request for a secret may be.
@@ -29,16 +29,26 @@ const TOKEN: &str = "ClientToken";
 
 pub(super) async fn create<O: KeyOffice>(call: &Call<'_, O>) -> Result<Bytes, ApiError> {
     let mut check = Check::new(call.parameters);
-    let read = (check.optional("UserName", &USER_NAME), check.optional(TOKEN, &CLIENT_TOKEN), terms::read(&mut check));
-    let (name, token, terms) = check.finish(read)?;
+    let read = (
+        check.optional("UserName", &USER_NAME),
+        check.optional(TOKEN, &CLIENT_TOKEN),
+        check.optional("Description", &DESCRIPTION),
+        terms::read(&mut check),
+    );
+    let (name, token, description, terms) = check.finish(read)?;
     call.authorize(&name.map_or(Subject::Caller, Subject::User)).await?;
     terms::check_not_over(&terms, call.now)?;
     let signature = fresh_signature(call)?;
     let owner = owner(call, name).await?;
+    if description.is_some() && owner.user_id.is_none() {
+        let text = "Description is kept as a tag of the key's user, and root has no tags".into();
+        return Err(ApiError::sender(400, "ValidationError", text));
+    }
     // The rest must be the same whenever the token comes again.
     let asked = || call.parameters.digest(TOKEN);
     let token = token.map(|token| ClientToken::new(&call.caller.owner(), token, asked()));
-    let request = KeyRequest { by: call.caller.access_key_id, signature, token, terms };
+    let new = NewKeySpec { terms, description: description.map(str::to_owned) };
+    let request = KeyRequest { by: call.caller.access_key_id, signature, token, new };
     let issued = call.office.issue_key(&owner, &request, call.now).await?;
     let row = &issued.row;
     let elements = json!({ "accessKey": {

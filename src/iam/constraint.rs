@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::{ApiError, excerpt};
 use super::parameters::Parameters;
 use super::record::small_first as member;
-use crate::registry::Tag;
+use crate::registry::{MAX_TAGS, Tag};
 
 /// What a text must look like.
 pub(super) struct Shape {
@@ -44,6 +44,9 @@ pub(super) const PATH_PREFIX: Shape =
 pub(super) const ACCESS_KEY_ID: Shape = Shape { min: 16, max: 128, pattern: r"[\w]+", matches: is_word };
 /// What makes a request one that may be sent again.
 pub(super) const CLIENT_TOKEN: Shape = Shape { min: 1, max: 64, pattern: r"[\u0021-\u007E]+", matches: is_visible };
+/// What a key is described by: a tag's value, and not nothing.
+pub(super) const DESCRIPTION: Shape =
+    Shape { min: 1, max: 256, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", matches: is_tag };
 /// Where a list goes on.
 pub(super) const MARKER: Shape = Shape { min: 1, max: 320, pattern: r"[\u0020-\u00FF]+", matches: is_latin };
 /// The name of an inline policy.
@@ -57,11 +60,8 @@ pub(super) const POLICY_DOCUMENT: Shape =
 pub(super) const VERSION_ID: Shape =
     Shape { min: 1, max: 32, pattern: r"v[1-9][0-9]*(\.[A-Za-z0-9-]*)?", matches: is_version };
 const TAG_KEY: Shape = Shape { min: 1, max: 128, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+", matches: is_tag };
-pub(super) const TAG_VALUE: Shape =
-    Shape { min: 0, max: 256, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", matches: is_tag };
+const TAG_VALUE: Shape = Shape { min: 0, max: 256, pattern: r"[\p{L}\p{Z}\p{N}_.:/=+\-@]*", matches: is_tag };
 
-/// Most tags on a user.
-const MAX_TAGS: usize = 50;
 /// Items on a page unless the client says otherwise, and at most.
 const ITEMS: (u32, u32) = (100, 1000);
 

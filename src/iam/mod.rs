@@ -29,5 +29,5 @@ pub use caller::{Caller, Origin, Principal, SignaturePlace, Signed};
 pub use error::ApiError;
 pub use office::KeyOffice;
 pub use parameters::Parameters;
-pub use user_changes::{MAX_TAGS, is_tag_value};
+pub use user_changes::is_description;
 pub use xml::timestamp;

@@ -11,14 +11,11 @@ use super::marker;
 use super::office::KeyOffice;
 use super::users::{TagElement, refuse_twins};
 use super::xml::Members;
-use crate::registry::{RegistryError, Tag};
+use crate::registry::{MAX_TAGS, RegistryError, Tag};
 
-/// Most tags on a user.
-pub const MAX_TAGS: usize = 50;
-
-/// Whether a text can be the value of a tag.
-pub fn is_tag_value(text: &str) -> bool {
-    constraint::TAG_VALUE.allows(text)
+/// Whether a text can describe a key.
+pub fn is_description(text: &str) -> bool {
+    constraint::DESCRIPTION.allows(text)
 }
 
 /// A new name or path. Keys go on as they are; who they belong to is told by the new ARN from the next request on.

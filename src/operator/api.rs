@@ -16,9 +16,9 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Operator, OperatorError, Wanted, random_account};
 use crate::audit::Audit;
-use crate::authority::{Authority, IssueError, RootKey};
+use crate::authority::{Authority, IssueError, NewKeySpec, RootKey};
 use crate::http::{Request, Response, full, read_body};
-use crate::iam::{is_tag_value, timestamp};
+use crate::iam::{is_description, timestamp};
 use crate::key_terms::{KeyScope, KeyTerms, ServiceSet};
 use crate::registry::{AccountRow, KEY_WARNING, KeyAge, KeyRow, RegistryError};
 
@@ -160,18 +160,11 @@ async fn create_key(place: &Place, operator: &Operator, account: Account, new: N
     if terms.have_expired(now) {
         return Err(invalid("expires_at"));
     }
-    if new.description.as_ref().is_some_and(|text| text.is_empty() || !is_tag_value(text)) {
+    if new.description.as_ref().is_some_and(|text| !is_description(text)) {
         return Err(invalid("description"));
     }
-    let wanted = Wanted { account, user: new.user, terms };
+    let wanted = Wanted { account, user: new.user, key: NewKeySpec { terms, description: new.description } };
     let (user, issued) = operator.create_key(&place.authority, &wanted, now).await?;
-    if let Some(text) = &new.description {
-        let registry = place.authority.registry().map_err(OperatorError::from)?;
-        // The key is there, and this is the only time that it is shown.
-        if let Err(error) = operator.describe_key(registry, &wanted, &issued, text).await {
-            tracing::warn!(access_key_id = %issued.row.id, %error, "a new key has no description");
-        }
-    }
     let mut value = key_json(&issued.row, now);
     value["user"] = user.name.into();
     value["secret_access_key"] = issued.secret.expose().into();
@@ -241,6 +234,7 @@ impl From<OperatorError> for Problem {
             RegistryError::NoSuchAccount(_) | RegistryError::NoSuchUser { .. } => (StatusCode::NOT_FOUND, "not_found"),
             RegistryError::AccountExists(_)
             | RegistryError::QuotaExceeded(_)
+            | RegistryError::TooMuch(_)
             | RegistryError::OwnerDenied
             | RegistryError::WouldEnd { .. }
             | RegistryError::SerialsExhausted { .. } => (StatusCode::CONFLICT, "conflict"),

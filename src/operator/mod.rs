@@ -11,10 +11,8 @@ use serde_json::json;
 pub use door::{OperatorBindError, OperatorDoor};
 
 use crate::audit::{Audit, AuditError, Event, UserIdentity};
-use crate::authority::{Authority, IssueError, Issued, RootKey};
-use crate::iam::MAX_TAGS;
-use crate::key_terms::KeyTerms;
-use crate::registry::{KeyAge, KeyStatus, Owner, Registry, RegistryError, Tag, UserRow};
+use crate::authority::{Authority, IssueError, Issued, NewKeySpec, RootKey};
+use crate::registry::{KeyAge, KeyStatus, Owner, Registry, RegistryError, UserRow};
 
 /// Why it was not done.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +31,6 @@ pub enum OperatorError {
     NotRecorded(AuditError),
     #[error("the system gives no random numbers: {0}")]
     Random(#[from] getrandom::Error),
-    #[error("the key is made, and has no description: its user has as many tags as it may have")]
-    NoRoomToDescribe,
 }
 
 type Result<T> = std::result::Result<T, OperatorError>;
@@ -45,8 +41,8 @@ pub struct Wanted {
     pub account: Account,
     /// The user's name.
     pub user: String,
-    /// Until when, and for what it is to be good.
-    pub terms: KeyTerms,
+    /// What it is to be.
+    pub key: NewKeySpec,
 }
 
 /// An operator at work: whoever it is, and where it is recorded.
@@ -106,11 +102,13 @@ impl Operator {
         let user = registry.user_by_name(account, &wanted.user).await?;
         self.audit.check().await?;
         let owner = Owner { account, user_id: Some(user.user_id.clone()) };
-        let issued = authority.issue_under(&owner, wanted.terms.clone(), now).await?;
+        let issued = authority.issue_as(&owner, &wanted.key, now).await?;
         let id = issued.row.id;
         let event = self
             .event("CreateAccessKey", account, now)
-            .with_parameters(json!({ "userName": user.name, "terms": wanted.terms.encode() }))
+            .with_parameters(json!({
+                "userName": user.name, "terms": wanted.key.terms.encode(), "description": wanted.key.description,
+            }))
             .with_response(
                 json!({ "accessKey": { "accessKeyId": id.as_str(), "status": "Active", "userName": user.name } }),
             );
@@ -119,21 +117,6 @@ impl Operator {
             return Err(OperatorError::KeyNotRecorded(error));
         }
         Ok((user, issued))
-    }
-
-    /// Describes a user's key as AWS's console does: by a tag of the user, named by the key. The text is to be a tag's value.
-    pub async fn describe_key(&self, registry: &Registry, wanted: &Wanted, issued: &Issued, text: &str) -> Result<()> {
-        loop {
-            let row = registry.user_by_name(wanted.account, &wanted.user).await?;
-            let mut tags = row.tags.clone();
-            tags.push(Tag { key: issued.row.id.to_string(), value: text.to_owned() });
-            if tags.len() > MAX_TAGS {
-                return Err(OperatorError::NoRoomToDescribe);
-            }
-            if registry.replace_tags(&row, &tags).await? {
-                return Ok(());
-            }
-        }
     }
 
     /// Sets how many keys a user of an account may have; `None` for the default.

@@ -2,7 +2,7 @@
 
 use rederive_hsm::access_key_id::Account;
 
-use super::cells::Cells;
+use super::cells::{Cells, readable};
 use super::changes;
 use super::transaction::transact;
 use super::{ChangeKind, Connection, KEY_WARNING, KeyAge, Registry, RegistryError, Result, Row, query};
@@ -31,7 +31,7 @@ impl Registry {
     /// All accounts, by number.
     pub async fn accounts(&self) -> Result<Vec<AccountRow>> {
         let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut self.readers.acquire().await?).await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows, read))
     }
 
     /// The row of an account; `None` if it is not registered.

@@ -2,6 +2,16 @@
 
 use super::{RegistryError, Result, Row, Trouble, TroubleKind};
 
+/// The rows that read. One that does not is told in the log, and keeps nobody from the others.
+pub(super) fn readable<T>(rows: &[Row], read: impl Fn(&Row) -> Result<T>) -> Vec<T> {
+    rows.iter().filter_map(|row| read(row).inspect_err(tell).ok()).collect()
+}
+
+/// Tells of a malformed row.
+pub(super) fn tell(error: &RegistryError) {
+    tracing::error!(%error, "a malformed row of the registry is left out");
+}
+
 /// A row on its way to a typed one.
 pub(super) struct Cells<'r> {
     row: &'r Row,

@@ -6,6 +6,7 @@
 use rederive_hsm::access_key_id::{AccessKeyId, Account};
 
 use super::accounts::{as_int, exists as account_exists};
+use super::cells::{readable, tell};
 use super::changes;
 use super::transaction::transact;
 use super::{
@@ -25,7 +26,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    fn name(&self) -> String {
+    /// `key:ID`, `user:UNIQUE-ID` or `account:NUMBER`, as denials are listed.
+    pub fn name(&self) -> String {
         match self {
             Self::Key(id) => key_name(id),
             Self::User(_, user_id) => user_name(user_id),
@@ -66,7 +68,8 @@ pub(super) async fn accounts(connection: &mut Connection) -> Result<Vec<Account>
 
 async fn all(connection: &mut Connection) -> Result<Vec<(String, i64)>> {
     let rows = query("SELECT subject, at FROM denials ORDER BY subject").fetch_all(connection).await?;
-    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    // A time that does not read makes no denial void.
+    Ok(rows.iter().map(|row| (row.name("subject"), row.try_get("at").unwrap_or(0))).collect())
 }
 
 /// Denies inside a transaction.
@@ -109,7 +112,7 @@ pub(super) async fn put_back(transaction: &mut Connection, name: &str, change: &
 async fn deny_unissued(transaction: &mut Connection, ids: &[AccessKeyId], at: i64) -> Result<Vec<AccessKeyId>> {
     let mut denied = Vec::new();
     for id in ids {
-        if keys::by_id(transaction, id).await?.is_none() && deny(transaction, &Subject::Key(*id), at).await? {
+        if !keys::is_issued(transaction, id).await? && deny(transaction, &Subject::Key(*id), at).await? {
             denied.push(*id);
         }
     }
@@ -122,7 +125,7 @@ pub(super) async fn lift(transaction: &mut Connection, subject: &Subject, at: i6
     let mut freed = Vec::new();
     match subject {
         // That nobody issued it does not change.
-        Subject::Key(id) if keys::by_id(transaction, id).await?.is_none() => {
+        Subject::Key(id) if !keys::is_issued(transaction, id).await? => {
             return Err(RegistryError::NoSuchKey(*id));
         }
         Subject::Key(id) => freed.push(*id),
@@ -134,8 +137,12 @@ pub(super) async fn lift(transaction: &mut Connection, subject: &Subject, at: i6
         return Ok(false);
     }
     for id in freed {
-        if let Some(row) = keys::by_id(transaction, &id).await? {
-            tell_if_good(transaction, &row, ChangeKind::KeyLifted, at).await?;
+        match keys::by_id(transaction, &id).await {
+            Ok(Some(row)) => drop(tell_if_good(transaction, &row, ChangeKind::KeyLifted, at).await?),
+            Ok(None) => {}
+            // Nobody can tell what it is good for: it stays refused, and the others do not.
+            Err(error) if error.is_bad_row() => tell(&error),
+            Err(error) => return Err(error),
         }
     }
     match subject {
@@ -183,7 +190,7 @@ async fn is_denied(connection: &mut Connection, name: &str) -> Result<bool> {
     Ok(row.fetch_optional(connection).await?.is_some())
 }
 
-async fn check_exists(transaction: &mut Connection, subject: &Subject) -> Result<()> {
+pub(super) async fn check_exists(transaction: &mut Connection, subject: &Subject) -> Result<()> {
     match subject {
         Subject::Key(_) => Ok(()),
         Subject::User(account, user_id) => match users::by_id(transaction, *account, user_id).await? {
@@ -202,7 +209,7 @@ async fn keys_of(transaction: &mut Connection, account: Account, user: &UserId) 
             .bind(user.as_str())
             .fetch_all(transaction)
             .await?;
-    rows.iter().map(keys::read_id).collect()
+    Ok(readable(&rows, keys::read_id))
 }
 
 fn key_name(id: &AccessKeyId) -> String {

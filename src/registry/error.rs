@@ -208,6 +208,11 @@ impl Trouble {
 }
 
 impl RegistryError {
+    /// Whether one row does not read, and the rest may.
+    pub(super) fn is_bad_row(&self) -> bool {
+        matches!(self, Self::Trouble(trouble) if trouble.kind == TroubleKind::BadRow)
+    }
+
     /// Says in a trouble's text where it was met.
     pub(super) fn at(self, place: &impl std::fmt::Display) -> Self {
         match self {

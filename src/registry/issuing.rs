@@ -25,6 +25,8 @@ pub struct NewKey {
     pub quota: u32,
     /// Until when, and for what the key is good; its id has R set if there are any terms.
     pub terms: KeyTerms,
+    /// What its user wants to be told of it; root has no place for that.
+    pub description: Option<String>,
     /// Now.
     pub at: i64,
 }
@@ -67,6 +69,9 @@ pub(super) async fn issue(transaction: &mut Connection, new: &NewKey) -> Result<
     use_signature(transaction, new).await?;
     use_serial(transaction, new).await?;
     insert(transaction, new).await?;
+    if let (Some(user_id), Some(text)) = (&new.owner.user_id, &new.description) {
+        users::describe_key(transaction, new.owner.account, user_id, &new.id, Some(text)).await?;
+    }
     if !new.terms.is_none() {
         changes::append_with(transaction, new.at, ChangeKind::KeyTerms, new.id, new.terms.encode()).await?;
     }

@@ -1,11 +1,11 @@
 //! The maximum age of an account's keys, and keys whose time is over.
 
-use rederive_hsm::access_key_id::Account;
+use rederive_hsm::access_key_id::{AccessKeyId, Account};
 
 use super::accounts::as_int;
 use super::keys::{SELECT, read};
 use super::transaction::transact;
-use super::{Connection, KeyRow, KeyStatus, Registry, RegistryError, Result, query};
+use super::{ChangeKind, Connection, KeyRow, KeyStatus, Registry, RegistryError, Result, changes, query};
 
 /// Before a key's end this long, in seconds, its users are warned, unless its account has another number.
 pub const KEY_WARNING: i64 = 14 * 86_400;
@@ -38,23 +38,51 @@ impl Registry {
                 over.extend(self.over(aged, now - max, Some(account.number)).await?);
             }
         }
-        for row in &over {
-            match self.set_key_status(&row.id, &row.owner(), KeyStatus::Inactive, now).await {
-                // Its owner was quicker, and has deleted it.
-                Ok(_) | Err(RegistryError::NoSuchKey(_)) => {}
-                Err(error) => return Err(error),
+        for due in &over {
+            match due {
+                Ok(row) => match self.set_key_status(&row.id, &row.owner(), KeyStatus::Inactive, now).await {
+                    // Its owner was quicker, and has deleted it.
+                    Ok(_) | Err(RegistryError::NoSuchKey(_)) => {}
+                    Err(error) => return Err(error),
+                },
+                Err(Malformed { id, error }) => {
+                    tracing::error!(%error, "a key whose time is over has a malformed row: it is switched off as it is");
+                    transact!(self, |transaction| switch_off(transaction, id, now))?;
+                }
             }
         }
         Ok(over.len())
     }
 
-    async fn over(&self, condition: &str, until: i64, account: Option<Account>) -> Result<Vec<KeyRow>> {
+    async fn over(&self, condition: &str, until: i64, account: Option<Account>) -> Result<Vec<Due>> {
         let sql = format!("{SELECT} WHERE k.status = 'active' AND {condition} LIMIT {AT_A_TIME}");
         let mut rows = query(&sql).bind(until);
         if let Some(account) = account {
             rows = rows.bind(as_int(account));
         }
-        rows.fetch_all(&mut self.readers.acquire().await?).await?.iter().map(read).collect()
+        let rows = rows.fetch_all(&mut self.readers.acquire().await?).await?;
+        Ok(rows.iter().map(|row| read(row).map_err(|error| Malformed { id: row.name("id"), error })).collect())
+    }
+}
+
+/// A key whose time is over, if its row reads.
+type Due = std::result::Result<KeyRow, Malformed>;
+
+struct Malformed {
+    /// What stands where its id does.
+    id: String,
+    error: RegistryError,
+}
+
+/// Switches a key off of which nothing reads but, perhaps, the id: it is no more in the way of others.
+async fn switch_off(transaction: &mut Connection, id: &str, at: i64) -> Result<()> {
+    let done =
+        query("UPDATE access_keys SET status = 'inactive', status_changed_at = $1 WHERE id = $2 AND status = 'active'");
+    let done = done.bind(at).bind(id).execute(&mut *transaction).await?;
+    match AccessKeyId::parse(id.as_bytes()) {
+        Some(id) if done > 0 => changes::append(transaction, at, ChangeKind::KeyDeactivated, id).await.map(|_| ()),
+        // No request can carry such an id.
+        _ => Ok(()),
     }
 }
 

@@ -6,12 +6,14 @@ use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 use rederive_hsm::region_set::RegionSet;
 
 use super::accounts::{self, as_int};
-use super::cells::Cells;
+use super::cells::{Cells, readable};
 use super::changes;
 use super::transaction::{Transaction, transact};
 use super::{
-    ChangeKind, Connection, KeyAge, Page, Registry, RegistryError, Result, Row, UserId, denials, query, user_arn,
+    ChangeKind, Connection, KeyAge, Page, Registry, RegistryError, Result, Row, UserId, denials, query,
+    session_denials, user_arn, users,
 };
+use crate::feed::SessionDenials;
 use crate::key_terms::{KeyScope, KeyTerms, ServiceSet};
 
 /// Who a key belongs to.
@@ -99,6 +101,8 @@ pub struct DenyList {
     pub ids: Vec<AccessKeyId>,
     /// The accounts that are denied as a whole.
     pub accounts: Vec<Account>,
+    /// The sessions that are denied by when they were issued.
+    pub sessions: SessionDenials,
     /// Rows whose id doesn't read, for the operator. No request can carry such an id.
     pub malformed: Vec<String>,
 }
@@ -195,7 +199,7 @@ impl Registry {
         .bind(i64::from(limit) + 1)
         .fetch_all(&mut self.readers.acquire().await?)
         .await?;
-        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+        Ok(Page::of(&rows, limit, read))
     }
 
     /// Every key of an account that is not deleted, the oldest of an owner first.
@@ -205,7 +209,7 @@ impl Registry {
                 .bind(as_int(account))
                 .fetch_all(&mut self.readers.acquire().await?)
                 .await?;
-        rows.iter().map(read).collect()
+        Ok(readable(&rows, read))
     }
 
     /// Changes the status of an owner's key, returns the number of the change, or `None` if it has that status already, or is
@@ -253,6 +257,9 @@ pub(super) async fn set_status(
         .bind(id.as_str())
         .execute(&mut *transaction)
         .await?;
+    if let (KeyStatus::Deleted, Some(user)) = (status, &row.user) {
+        users::describe_key(transaction, row.account, &user.user_id, id, None).await?;
+    }
     if status == KeyStatus::Active {
         return denials::tell_if_good(transaction, &KeyRow { status, ..row }, ChangeKind::KeyActivated, at).await;
     }
@@ -270,7 +277,9 @@ async fn denied(snapshot: &mut Connection) -> Result<DenyList> {
     .fetch_all(&mut *snapshot)
     .await?;
     let accounts = denials::accounts(snapshot).await?;
-    let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), accounts, malformed: Vec::new() };
+    let sessions =
+        session_denials::all(snapshot).await?.into_iter().map(|one| (one.subject, one.issued_before)).collect();
+    let mut list = DenyList { as_of, ids: Vec::with_capacity(rows.len()), accounts, sessions, malformed: Vec::new() };
     for row in &rows {
         let id = row.name("id");
         match AccessKeyId::parse(id.as_bytes()) {
@@ -285,6 +294,12 @@ async fn denied(snapshot: &mut Connection) -> Result<DenyList> {
 pub(super) async fn by_id(connection: &mut Connection, id: &AccessKeyId) -> Result<Option<KeyRow>> {
     let row = query(&format!("{SELECT} WHERE k.id = $1")).bind(id.as_str()).fetch_optional(connection).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// Whether an id was ever issued, whatever its row says.
+pub(super) async fn is_issued(connection: &mut Connection, id: &AccessKeyId) -> Result<bool> {
+    let row = query("SELECT 1 FROM access_keys WHERE id = $1").bind(id.as_str());
+    Ok(row.fetch_optional(connection).await?.is_some())
 }
 
 /// The id in a row that may have nothing else.

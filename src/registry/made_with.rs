@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use rederive_hsm::access_key_id::{AccessKeyId, Generation};
 
+use super::cells::readable;
 use super::keys::{self, SELECT};
 use super::{Connection, KeyRow, KeyStatus, Registry, RegistryError, Result, query};
 
@@ -47,7 +48,7 @@ async fn made_with(connection: &mut Connection, generation: Generation, since: i
             .bind(since)
             .fetch_all(connection)
             .await?;
-    let rows: Vec<KeyRow> = rows.iter().map(keys::read).collect::<Result<_>>()?;
+    let rows = readable(&rows, keys::read);
     let suspects = heirs(&rows, generation);
     let is_meant =
         |row: &KeyRow| row.status == KeyStatus::Active && row.generation != generation && suspects.contains(&row.id);

@@ -35,6 +35,7 @@ mod query;
 mod restored;
 mod rotation;
 mod schema;
+mod session_denials;
 mod settings;
 mod sqlite;
 mod transaction;
@@ -64,10 +65,12 @@ pub use policies::{PolicyLimits, UserPolicies};
 pub use progress::Dependents;
 pub use restored::{Resumed, head_name};
 pub use rotation::Rotation;
+pub use session_denials::SessionDenial;
 pub use settings::Settings;
 pub use user_id::UserId;
-pub use users::{NewUser, Tag, UserRow, renamed_user, user_arn};
+pub use users::{MAX_TAGS, NewUser, Tag, UserRow, renamed_user, user_arn};
 
+use cells::readable;
 use connection::{Connection, Pool};
 use query::{Row, query};
 use transaction::Transaction;
@@ -136,10 +139,8 @@ impl Registry {
 
 impl<T> Page<T> {
     /// From rows that were asked for with one more than `limit`.
-    fn cut(mut items: Vec<T>, limit: u32) -> Self {
+    fn of(rows: &[Row], limit: u32, read: impl Fn(&Row) -> Result<T>) -> Self {
         let limit = limit as usize;
-        let truncated = items.len() > limit;
-        items.truncate(limit);
-        Self { items, truncated }
+        Self { items: readable(&rows[..rows.len().min(limit)], read), truncated: rows.len() > limit }
     }
 }

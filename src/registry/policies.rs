@@ -107,8 +107,7 @@ impl Registry {
             .bind(i64::from(limit) + 1)
             .fetch_all(&mut self.readers.acquire().await?)
             .await?;
-        let names = rows.iter().map(|row| Cells::of(row, "policies", "name").text("name"));
-        Ok(Page::cut(names.collect::<Result<_>>()?, limit))
+        Ok(Page::of(&rows, limit, |row| Cells::of(row, "policies", "name").text("name")))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Generation};
 
-use super::cells::Cells;
+use super::cells::{Cells, readable};
 use super::generations::{GenerationState, set_state};
 use super::made_with::{self, MadeSince};
 use super::transaction::transact;
@@ -29,7 +29,7 @@ impl Registry {
              WHERE status = 'active' GROUP BY generation, account \
              ORDER BY generation, COALESCE(MAX(last_used_at), 0) DESC, account",
         );
-        rows.fetch_all(&mut self.readers.acquire().await?).await?.iter().map(read).collect()
+        Ok(readable(&rows.fetch_all(&mut self.readers.acquire().await?).await?, read))
     }
 
     /// Closes a generation, for good: every key of it is refused from then on. `breaking` is how many active keys whoever closes it

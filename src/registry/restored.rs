@@ -10,7 +10,7 @@ use super::changes::{self, begin_epoch, fill_in};
 use super::transaction::transact;
 use super::{
     Change, ChangeKind, Connection, GenerationRow, GenerationState, KeyStatus, Registry, RegistryError, Result,
-    Subject, denials, generations, keys, query,
+    Subject, denials, generations, keys, query, session_denials,
 };
 use crate::feed::{Chain, Epoch};
 
@@ -99,6 +99,7 @@ async fn put_back(transaction: &mut Connection, change: &Change, at: i64) -> Res
         Kind::AccountDenied | Kind::AccountLifted => {
             denials::put_back(transaction, &format!("account:{}", change.subject), change, at).await
         }
+        Kind::SessionsDenied | Kind::SessionsLifted => session_denials::put_back(transaction, change, at).await,
         Kind::UserDeleted => {
             query("UPDATE users SET deleted_at = $1 WHERE user_id = $2 AND deleted_at IS NULL")
                 .bind(at)

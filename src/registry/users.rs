@@ -1,6 +1,6 @@
 //! Users of an account. A deleted one stays as a tombstone, so that its id is never given out again.
 
-use rederive_hsm::access_key_id::Account;
+use rederive_hsm::access_key_id::{AccessKeyId, Account};
 use serde::{Deserialize, Serialize};
 
 use super::accounts::{self, as_int};
@@ -38,6 +38,9 @@ pub struct UserRow {
     pub tags: Vec<Tag>,
     pub created_at: i64,
 }
+
+/// Most tags on a user.
+pub const MAX_TAGS: usize = 50;
 
 /// A tag as IAM has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +112,7 @@ impl Registry {
         .bind(i64::from(limit) + 1)
         .fetch_all(&mut self.readers.acquire().await?)
         .await?;
-        Ok(Page::cut(rows.iter().map(read).collect::<Result<_>>()?, limit))
+        Ok(Page::of(&rows, limit, read))
     }
 
     /// How many users an account has.
@@ -197,6 +200,32 @@ async fn rename(
     // Told in an entry that everybody knows: who follows the feed must stop at a kind that it does not know, and to a verifier a
     // name is nothing.
     changes::append_with(transaction, at, ChangeKind::UserCreated, user_id, RENAMED.into()).await.map(|_| ())
+}
+
+/// Describes a key as AWS's console does, by a tag of its user that is named by its id; `None` takes the description away.
+pub(super) async fn describe_key(
+    transaction: &mut Connection,
+    account: Account,
+    user_id: &UserId,
+    key: &AccessKeyId,
+    text: Option<&str>,
+) -> Result<()> {
+    let row = match by_id(transaction, account, user_id).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return Ok(()),
+        // What does not read keeps nobody from deleting a key.
+        Err(error) if text.is_none() && error.is_bad_row() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut tags: Vec<_> = row.tags.iter().filter(|tag| tag.key != key.as_str()).cloned().collect();
+    tags.extend(text.map(|text| Tag { key: key.to_string(), value: text.to_owned() }));
+    if tags.len() > MAX_TAGS && text.is_some() {
+        return Err(RegistryError::TooMuch(format!("Cannot exceed quota for TagsPerUser: {MAX_TAGS}")));
+    }
+    if tags != row.tags {
+        replace_tags(transaction, &row, &tags).await?;
+    }
+    Ok(())
 }
 
 async fn replace_tags(transaction: &mut Connection, row: &UserRow, tags: &[Tag]) -> Result<bool> {

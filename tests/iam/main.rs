@@ -12,7 +12,7 @@ mod shapes;
 
 use http::Method;
 use rederive::audit::Audit;
-use rederive::authority::{IssueError, Issued, KeyRequest};
+use rederive::authority::{IssueError, Issued, KeyRequest, NewKeySpec};
 use rederive::iam::{
     Answer, Caller, KeyOffice, Origin, Parameters, Principal, Service, SignaturePlace, Signed, answer,
 };
@@ -55,8 +55,8 @@ impl KeyOffice for Office {
         }
         let id = id(self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         let (created_by, signature) = (Some(request.by), Some(request.signature));
-        let terms = request.terms.clone();
-        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, terms, at: now };
+        let NewKeySpec { terms, description } = request.new.clone();
+        let new = NewKey { id, owner: owner.clone(), created_by, signature, quota: 2, terms, description, at: now };
         let row = self.registry.insert_key(&new).await?;
         Ok(Issued { row, secret: secret(), again: false })
     }
@@ -121,6 +121,7 @@ impl Place {
             signature: None,
             quota: 2,
             terms: Default::default(),
+            description: None,
             at: NOW - 400,
         };
         self.registry.insert_key(&new).await.expect("a key");

@@ -340,7 +340,11 @@ fn a_key_that_is_good_for_some_services_and_regions() {
             |tag: &str| xml.split(&format!("<{tag}>")).nth(1).expect(tag).split('<').next().expect(tag).to_owned();
         common::Pair { access_key_id: field("AccessKeyId"), secret_access_key: field("SecretAccessKey") }
     };
-    let scope = [("x-rederive-services", "s3,iam"), ("x-rederive-regions", "eu-*,local")];
+    let scope = [
+        ("x-rederive-services", "s3,iam"),
+        ("x-rederive-regions", "eu-*,local"),
+        ("x-rederive-description", "by headers"),
+    ];
     let by_headers = pair(send(&create(root, "", &scope)));
     let by_parameters = pair(send(&create(root, "&Services=s3&Regions=eu-*", &[])));
     let mut unsigned = create(root, "", &[]);
@@ -379,6 +383,8 @@ fn a_key_that_is_good_for_some_services_and_regions() {
     };
     let listed = list();
     assert!(listed.lines().any(|line| line.contains(id) && line.ends_with("services s3  regions eu-*")), "{listed}");
+    let described = |line: &str| line.contains(&by_headers.access_key_id) && line.ends_with("\"by headers\"");
+    assert!(listed.lines().any(described), "{listed}");
     dev.aws_json(root, &format!("iam delete-access-key --user-name alice --access-key-id {id}"));
     for body in ["", "&Services=s3", "&Services=s3,iam,sts&Regions=eu-1"] {
         let (status, xml) = send(&create(&by_headers, body, &[]));

@@ -198,6 +198,22 @@ const SCENES: &[(&str, &[Call])] = &[
         ],
     ),
     (
+        "a key is described by a tag of its user, which goes with the key",
+        &[
+            ('r', "Action=ListUserTags&UserName=bob&MaxItems=2", 200, "<IsTruncated>false"),
+            ('r', "Action=CreateAccessKey&UserName=bob&Description=build%20server", 200, "{100}"),
+            ('r', "Action=ListUserTags&UserName=bob&MaxItems=1", 200, "<Key>{100}</Key><Value>build server</Value>"),
+            ('r', "Action=ListUserTags&UserName=bob&MaxItems=2", 200, "<IsTruncated>true"),
+            ('r', "Action=CreateAccessKey&Description=x", 400, "root has no tags"),
+            ('r', "Action=CreateAccessKey&UserName=alice&Description=%3Cx", 400, "at 'description'"),
+            ('r', "Action=CreateAccessKey&UserName=alice&Description=", 400, "at 'description'"),
+            ('r', "Action=UpdateAccessKey&UserName=bob&AccessKeyId={100}&Status=Inactive", 200, ""),
+            ('r', "Action=ListUserTags&UserName=bob&MaxItems=2", 200, "<IsTruncated>true"),
+            ('r', "Action=DeleteAccessKey&UserName=bob&AccessKeyId={100}", 200, ""),
+            ('r', "Action=ListUserTags&UserName=bob&MaxItems=2", 200, "<IsTruncated>false"),
+        ],
+    ),
+    (
         "reports on the account",
         &[
             ('r', "Action=GetAccountSummary", 200, "<entry><key>Users</key><value>2</value></entry>"),
@@ -229,7 +245,9 @@ const SCENES: &[(&str, &[Call])] = &[
 fn encoded(form: &str) -> String {
     let (form, document) = form.split_once("PolicyDocument=").map_or((form, None), |(form, doc)| (form, Some(doc)));
     let document = document.map(|document| form_urlencoded::byte_serialize(document.as_bytes()).collect::<String>());
-    let form = (1..4).fold(form.to_owned(), |all, n| all.replace(&format!("{{{n}}}"), super::id(n).as_str()));
+    let form = [1, 2, 3, 100]
+        .into_iter()
+        .fold(form.to_owned(), |all, n| all.replace(&format!("{{{n}}}"), super::id(n).as_str()));
     document.map_or(form.clone(), |document| format!("{form}PolicyDocument={document}"))
 }
 
@@ -245,8 +263,9 @@ async fn policies_that_were_stored() {
             };
             let answer = place.post(&caller, &encoded(form)).await;
             assert_eq!(answer.status, *status, "{what}: {form}: {}", text(&answer));
-            let part =
-                (1..4).fold((*part).to_owned(), |all, n| all.replace(&format!("{{{n}}}"), super::id(n).as_str()));
+            let part = [1, 2, 3, 100]
+                .into_iter()
+                .fold((*part).to_owned(), |all, n| all.replace(&format!("{{{n}}}"), super::id(n).as_str()));
             assert!(text(&answer).contains(&part), "{what}: {form}: {}", text(&answer));
         }
     }

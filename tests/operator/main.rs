@@ -122,6 +122,23 @@ fn what_an_operator_denies_is_refused_until_it_is_lifted() {
     soon("bob refused", &|| refused(&bob));
     done(&[&key[..], &["--lift"]].concat(), &config);
     soon("bob accepted", &|| !refused(&bob));
+    let of_alice = ["deny", "sessions", "--account", &dev.ready.account, "--user", "alice"];
+    let told = done(&[&of_alice[..], &["--issued-before", "2026-01-02T03:04:05Z"]].concat(), &config);
+    assert!(told.starts_with("sessions of user:AIDA") && told.contains("issued before 2026-01-02T03:04:05Z denied"));
+    assert!(done(&of_alice, &config).contains(" denied"), "up to now");
+    let earlier = done(&[&of_alice[..], &["--issued-before", "2026-01-02T03:04:05Z"]].concat(), &config);
+    assert!(earlier.contains("already"), "{earlier}");
+    done(&["deny", "sessions", "--key", &bob.access_key_id], &config);
+    done(&["deny", "sessions", "--account", &dev.ready.account], &config);
+    let list = done(&["deny", "list"], &config);
+    for subject in ["user:AIDA", &format!("key:{}", bob.access_key_id), &format!("account:{}", dev.ready.account)] {
+        assert!(list.contains(&format!("sessions of {subject}")), "{list}");
+    }
+    let ahead = [&of_alice[..], &["--issued-before", "2999-01-02T03:04:05Z"]].concat();
+    assert!(fails(&ahead, &config).contains("lies ahead"));
+    assert!(![root, &alice, &bob].into_iter().any(refused), "keys stay as they are");
+    assert!(done(&[&of_alice[..], &["--lift"]].concat(), &config).contains("lifted"));
+    assert!(!done(&["deny", "list"], &config).contains("sessions of user:"));
     assert!(fails(&["deny", "user", "--account", &dev.ready.account, "carol"], &config).contains("no user carol"));
     assert!(fails(&["deny", "account", "000000000099"], &config).contains("no account"));
 }

@@ -1,7 +1,10 @@
 //! The deny feed as the registry writes it: its chain, and what denials put into it.
 
-use rederive::feed::{Chain, Change, ChangeKind};
-use rederive::registry::{GenerationRow, GenerationState, KeyStatus, Registry, RegistryError, Subject, TroubleKind};
+use rederive::feed::{Chain, Change, ChangeKind, SessionDenials};
+use rederive::registry::{
+    GenerationRow, GenerationState, KeyStatus, Registry, RegistryError, Subject, TroubleKind, head_name,
+};
+use rederive_hsm::access_key_id::Account;
 
 use super::{account, generation, id, new_key, new_user, place, root};
 
@@ -144,4 +147,82 @@ async fn a_denied_account_is_listed_and_gets_no_key() {
     place.registry.lift(&Subject::Account(account()), 41).await.expect("lifted");
     assert_eq!(place.registry.denied_keys().await.expect("lists").accounts, []);
     place.registry.insert_key(&new_key(id(1), &root())).await.expect("made");
+}
+
+#[tokio::test]
+async fn sessions_are_denied_by_when_they_were_issued() {
+    use ChangeKind as Kind;
+    let place = place().await;
+    let alice = place.user("alice").await;
+    let user_id = alice.user_id.clone().expect("a user");
+    let registry = &place.registry;
+    let subjects = [Subject::Key(id(1)), Subject::User(account(), user_id.clone()), Subject::Account(account())];
+    let names = [format!("key:{}", id(1)), format!("user:{user_id}"), format!("account:{}", account())];
+    let before = registry.last_change().await.expect("counts");
+    for subject in &subjects {
+        assert!(registry.deny_sessions(subject, 100, 40).await.expect("denied"));
+        assert!(!registry.deny_sessions(subject, 100, 41).await.expect("denied already"));
+        assert!(!registry.deny_sessions(subject, 99, 41).await.expect("an earlier time lifts nothing"));
+    }
+    assert!(registry.deny_sessions(&subjects[0], 200, 42).await.expect("more are denied"));
+    let told = registry.changes_since(before, 9).await.expect("lists");
+    assert_eq!(kinds(&told), [Kind::SessionsDenied; 4]);
+    assert_eq!(
+        told.iter().map(|change| &change.subject).collect::<Vec<_>>(),
+        [&names[0], &names[1], &names[2], &names[0]]
+    );
+    assert_eq!(told.iter().map(|change| change.detail.as_str()).last(), Some("issued-before=200"));
+    // The keys stay as they are.
+    registry.insert_key(&new_key(id(1), &alice)).await.expect("made");
+    assert_eq!(registry.denied_keys().await.expect("lists").ids, []);
+
+    // What an issuer that starts reads is what one that followed has heard.
+    let mut heard = SessionDenials::default();
+    let of_start = async || registry.denied_keys().await.expect("lists").sessions;
+    follow(registry).await.0.iter().for_each(|change| heard.apply(change));
+    assert_eq!(of_start().await, heard);
+    let held: Vec<_> = registry.session_denials().await.expect("lists");
+    let held: Vec<_> = held.iter().map(|one| (one.subject.as_str(), one.issued_before, one.at)).collect();
+    assert_eq!(held, [(&*names[2], 100, 40), (&*names[0], 200, 42), (&*names[1], 100, 40)]);
+
+    assert!(registry.lift_sessions(&subjects[0], 50).await.expect("lifted"));
+    assert!(!registry.lift_sessions(&subjects[0], 51).await.expect("lifted already"));
+    let (changes, _) = follow(registry).await;
+    let last = changes.last().expect("the lifting");
+    assert_eq!((last.kind, &last.subject), (Kind::SessionsLifted, &names[0]));
+    heard.apply(last);
+    assert_eq!(of_start().await, heard);
+
+    let nobody = registry.deny_sessions(&Subject::Account(Account::new(7).expect("a number")), 1, 1).await;
+    assert!(matches!(nobody, Err(RegistryError::NoSuchAccount(_))), "{nobody:?}");
+    // A time that does not read lets no session through, and keeps nobody from starting.
+    if place.is_sqlite() {
+        place.vandalise("UPDATE session_denials SET issued_before = 'noon'").await;
+        assert!(registry.session_denials().await.expect("lists").iter().all(|one| one.issued_before == i64::MAX));
+    }
+}
+
+/// A copy of the registry that lacks a denial of sessions, and a lifting.
+#[tokio::test]
+async fn denials_of_sessions_are_put_back() {
+    let place = place().await;
+    let (lost, kept) = (Subject::Key(id(1)), Subject::Account(account()));
+    place.registry.deny_sessions(&kept, 100, 40).await.expect("denied");
+    let (seen, chain) = follow(&place.registry).await;
+    let (epoch, _) = place.registry.feed_head().await.expect("a head");
+    let mut seen = seen;
+    for (seq, (kind, subject, detail)) in
+        [(ChangeKind::SessionsDenied, lost.name(), "issued-before=200"), (ChangeKind::SessionsLifted, kept.name(), "")]
+            .into_iter()
+            .enumerate()
+    {
+        let seq = chain.number + 1 + seq as i64;
+        seen.push(Change { seq, at: 41, kind, subject, detail: detail.into() });
+    }
+    let resumed = place.registry.resume(&head_name(&chain), &epoch, &seen, 50).await.expect("goes on");
+    assert_eq!(resumed.put_back, 2);
+    let held = place.registry.session_denials().await.expect("lists");
+    let held: Vec<_> = held.iter().map(|one| (one.subject.clone(), one.issued_before)).collect();
+    assert_eq!(held, [(lost.name(), 200)]);
+    follow(&place.registry).await;
 }

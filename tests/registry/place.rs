@@ -188,7 +188,16 @@ pub fn new_user(name: &str, path: &str) -> NewUser {
 }
 
 pub fn new_key(id: AccessKeyId, owner: &Owner) -> NewKey {
-    NewKey { id, owner: owner.clone(), created_by: None, signature: None, quota: 2, terms: Default::default(), at: 20 }
+    NewKey {
+        id,
+        owner: owner.clone(),
+        created_by: None,
+        signature: None,
+        quota: 2,
+        terms: Default::default(),
+        description: None,
+        at: 20,
+    }
 }
 
 pub fn root() -> Owner {

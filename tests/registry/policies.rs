@@ -58,6 +58,7 @@ async fn users_of_before_keep_what_they_could() {
     let gone = place.registry.create_user(&new_user("bob", "/")).await.expect("made").user_id;
     place.registry.delete_user(account(), &gone, 9).await.expect("deleted");
     for undo in [
+        "DROP TABLE session_denials",
         "DROP TABLE user_policies",
         "DROP TABLE attached_policies",
         "ALTER TABLE accounts DROP COLUMN keys_per_user",

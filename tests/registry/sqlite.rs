@@ -6,6 +6,8 @@ use crate::place::*;
 mod feed;
 #[path = "keys.rs"]
 mod keys;
+#[path = "malformed.rs"]
+mod malformed;
 #[path = "policies.rs"]
 mod policies;
 #[path = "store.rs"]

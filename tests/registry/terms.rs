@@ -45,6 +45,7 @@ async fn keys_of_before_are_told() {
     let before = place.registry.last_change().await.expect("counts");
     place.registry.close().await;
     for undo in [
+        "DROP TABLE session_denials",
         "ALTER TABLE accounts DROP COLUMN max_key_age",
         "ALTER TABLE accounts DROP COLUMN key_warning",
         "DROP INDEX access_keys_by_age",

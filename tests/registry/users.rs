@@ -1,6 +1,8 @@
 //! Users.
 
-use rederive::registry::{ChangeKind, KeyStatus, NewUser, RegistryError, Tag, UserId, renamed_user};
+use rederive::registry::{
+    ChangeKind, KeyStatus, MAX_TAGS, NewKey, NewUser, Owner, RegistryError, Tag, UserId, renamed_user,
+};
 use rederive_hsm::access_key_id::Account;
 
 use super::{account, id, new_key, new_user, place};
@@ -125,4 +127,23 @@ async fn a_user_gets_another_name() {
     registry.set_key_status(&id(1), &owner, KeyStatus::Deleted, 30).await.expect("deleted");
     let keys = registry.keys_of_account(account()).await.expect("lists");
     assert_eq!(keys.iter().map(|key| (key.id, key.arn())).collect::<Vec<_>>(), [(id(2), row.arn())]);
+}
+
+#[tokio::test]
+async fn a_key_without_room_for_its_description_is_not_made() {
+    let place = place().await;
+    let tag = |key: String| Tag { key, value: "x".into() };
+    let tags: Vec<_> = (0..MAX_TAGS - 1).map(|number| tag(format!("t{number}"))).collect();
+    let row = place.registry.create_user(&NewUser { tags, ..new_user("alice", "/") }).await.expect("made");
+    let alice = Owner { account: account(), user_id: Some(row.user_id.clone()) };
+    let described = |serial| NewKey { description: Some("one".into()), ..new_key(id(serial), &alice) };
+    place.registry.insert_key(&described(1)).await.expect("there is room for one");
+    let full = place.registry.insert_key(&described(2)).await;
+    assert!(matches!(full, Err(RegistryError::TooMuch(_))), "{full:?}");
+    assert_eq!(place.registry.key(&id(2)).await.expect("reads"), None, "nothing was done");
+    place.registry.insert_key(&new_key(id(2), &alice)).await.expect("made without one");
+    place.registry.set_key_status(&id(1), &alice, KeyStatus::Deleted, 30).await.expect("deleted");
+    let tags = place.registry.user_by_name(account(), "alice").await.expect("reads").tags;
+    assert_eq!(tags.len(), MAX_TAGS - 1, "it goes with the key");
+    place.registry.insert_key(&described(3)).await.expect("there is room again");
 }
