@@ -76,8 +76,7 @@ impl Registry {
 
     /// All generations, closed ones too, by number.
     pub async fn generations(&self) -> Result<Vec<GenerationRow>> {
-        let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut self.readers.acquire().await?).await?;
-        rows.iter().map(read).collect()
+        all(&mut self.readers.acquire().await?).await
     }
 
     /// Moves a generation forward in its life. The state it has already is no error and no change.
@@ -114,7 +113,8 @@ pub(super) async fn set_state(
     to: GenerationState,
     at: i64,
 ) -> Result<()> {
-    let from = state(transaction, number).await?;
+    let row = one(transaction, number).await?;
+    let from = row.state;
     if to < from {
         return Err(RegistryError::StateGoesBack { generation: number, from, to });
     }
@@ -126,20 +126,33 @@ pub(super) async fn set_state(
         .bind(i64::from(number.number()))
         .execute(&mut *transaction)
         .await?;
-    let row = format!("{SELECT} WHERE number = $1");
-    let row = query(&row).bind(i64::from(number.number())).fetch_one(&mut *transaction).await?;
-    let row = read(&row)?;
-    announce(transaction, &row, at).await
+    announce(transaction, &GenerationRow { state: to, ..row }, at).await
 }
 
 /// A generation's state inside a transaction.
 pub(super) async fn state(transaction: &mut Connection, number: Generation) -> Result<GenerationState> {
-    let row = query("SELECT number, state FROM generations WHERE number = $1")
-        .bind(i64::from(number.number()))
-        .fetch_optional(transaction)
-        .await?;
-    let row = row.ok_or(RegistryError::NoSuchGeneration(number))?;
-    Cells::of(&row, "generations", "number").word("state", GenerationState::parse)
+    Ok(one(transaction, number).await?.state)
+}
+
+async fn one(connection: &mut Connection, number: Generation) -> Result<GenerationRow> {
+    let row = format!("{SELECT} WHERE number = $1");
+    let row = query(&row).bind(i64::from(number.number())).fetch_optional(&mut *connection).await?;
+    read_or_recall(connection, &row.ok_or(RegistryError::NoSuchGeneration(number))?).await
+}
+
+/// A row that does not read is had from the feed, whose newest entry about a generation tells all of it.
+async fn read_or_recall(connection: &mut Connection, row: &Row) -> Result<GenerationRow> {
+    let error = match read(row) {
+        Err(error) if error.is_bad_row() => error,
+        outcome => return outcome,
+    };
+    let told = "SELECT seq, at, kind, subject, detail FROM changes WHERE subject = $1 AND kind LIKE 'generation-%' \
+                ORDER BY seq DESC LIMIT 1";
+    let told = query(told).bind(row.name("number")).fetch_optional(connection).await?;
+    let told = told.map(|row| changes::read(&row)).transpose()?.and_then(|change| GenerationRow::of_change(&change));
+    let Some(told) = told else { return Err(error) };
+    tracing::error!(%error, "a malformed row of the registry: this generation is taken as the deny feed tells of it");
+    Ok(told)
 }
 
 /// One entry tells all of a generation: who hears of it needs no other, and no row.
@@ -150,8 +163,12 @@ async fn announce(transaction: &mut Connection, row: &GenerationRow, at: i64) ->
 
 /// All generations, as the connection sees them.
 pub(super) async fn all(connection: &mut Connection) -> Result<Vec<GenerationRow>> {
-    let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(connection).await?;
-    rows.iter().map(read).collect()
+    let rows = query(&format!("{SELECT} ORDER BY number")).fetch_all(&mut *connection).await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in &rows {
+        all.push(read_or_recall(connection, row).await?);
+    }
+    Ok(all)
 }
 
 /// Tells of every generation as it is: for the beginning of a feed.

@@ -91,10 +91,10 @@ impl Drill<'_> {
 
 /// Verifies at one verifier for as long as the drill goes on; how often.
 fn load(verifier: &Node, root: &Pair, stop: &AtomicBool) -> usize {
-    let request = sign::s3_get(root, "local", "h", "/b/k");
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
-        let (_, answer) = verifier.ask(&request);
+        // Signed anew each time: the long form may take longer than a signature is good for.
+        let (_, answer) = verifier.ask(&sign::s3_get(root, "local", "h", "/b/k"));
         assert_ne!(answer["decision"], "refuse", "{answer}");
         count += usize::from(answer["decision"] == "accept");
         std::thread::sleep(Duration::from_millis(2));

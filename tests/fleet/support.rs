@@ -13,7 +13,7 @@ use crate::common::{self, Dev, Pair, REDERIVE, sign};
 use serde_json::Value;
 
 /// Far beyond what anything here takes.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// A token and a registry, and who serves them.
 pub struct Fleet {

@@ -2,9 +2,9 @@
 
 use rederive::feed::ChangeKind;
 use rederive::key_terms::KeyTerms;
-use rederive::registry::{KeyAge, KeyStatus, NewKey, Owner, Subject};
+use rederive::registry::{GenerationState, KeyAge, KeyStatus, NewKey, Owner, Registry, RegistryError, Subject};
 
-use super::{Place, account, id, new_key, new_user, place, root};
+use super::{Place, account, generation, id, new_key, new_user, place, root};
 
 /// What may stand in a key's row. The last one is no id, so that nothing of the row reads.
 const DAMAGES: [(&str, &str); 5] = [
@@ -130,4 +130,28 @@ async fn denying_a_user_and_judging_reports_goes_on() {
     assert_eq!(unissued, [id(9)]);
     place.vandalise("UPDATE users SET tags = 'none'").await;
     place.registry.set_key_status(&id(3), &alice, KeyStatus::Deleted, 43).await.expect("deleted in any case");
+}
+
+/// The feed's newest entry about a generation tells all of it.
+#[tokio::test]
+async fn a_generation_is_recalled_from_the_feed() {
+    for damage in ["check_value = x'00'", "class = 'best'", "share_first = 70000", "state = 'lost'"] {
+        let place = place().await;
+        let damage = match place.is_sqlite() {
+            true => damage.to_owned(),
+            false => damage.replace("x'00'", "'\\x00'"),
+        };
+        place.registry.insert_generation(&generation(1, GenerationState::Issuing)).await.expect("made");
+        let before = place.registry.generations().await.expect("lists");
+        place.vandalise(&format!("UPDATE generations SET {damage} WHERE number = 1")).await;
+        place.registry.close().await;
+        let registry = Registry::open(&place.location).await.expect("opens");
+        assert_eq!(registry.generations().await.expect("lists"), before, "{damage}");
+        registry.insert_key(&new_key(super::id_in(1, 7), &root())).await.expect("made there");
+        registry.set_generation_state(before[1].number, GenerationState::Closed, 30).await.expect("can be closed");
+        let state = registry.generations().await.expect("lists")[1].state;
+        assert_eq!(state, GenerationState::Closed, "{damage}");
+        let back = registry.set_generation_state(before[1].number, GenerationState::Issuing, 31).await;
+        assert!(matches!(back, Err(RegistryError::StateGoesBack { .. })), "{back:?}");
+    }
 }
