@@ -22,6 +22,7 @@ pub mod config;
 pub mod derivation;
 pub mod dumps;
 pub mod feed_head;
+mod hmac;
 pub mod pkcs11;
 pub mod region_set;
 pub mod secret;

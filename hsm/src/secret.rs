@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, KeyInit};
 use rederive_memory::Locked;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
+
+use crate::hmac::{hmac_sha256_in_place, hmac_sha256_into};
 
 /// 32 secret bytes: an HMAC output, and whatever is derived from one.
 ///
@@ -41,10 +43,20 @@ impl Secret32 {
 
     /// `HMAC-SHA256(self, message)`.
     pub fn hmac(&self, message: &[u8]) -> Self {
-        let mut mac = hmac_sha256(self.expose());
-        mac.update(message);
-        let mut out: [u8; 32] = mac.finalize().into_bytes().into();
-        Self::take(&mut out)
+        Self::hmac_with(&[self.expose()], message)
+    }
+
+    /// The same in its own place, where nobody needs `self` any more.
+    pub(crate) fn into_hmac(mut self, message: &[u8]) -> Self {
+        hmac_sha256_in_place(&mut self.0, message);
+        self
+    }
+
+    /// `HMAC-SHA256(key, message)`, with a key that is these parts one after the other.
+    pub(crate) fn hmac_with(key: &[&[u8]], message: &[u8]) -> Self {
+        let mut secret = Self(Locked::new([0; 32]));
+        hmac_sha256_into(key, message, &mut secret.0);
+        secret
     }
 
     /// Whether two secrets are the same, in constant time.
@@ -103,7 +115,7 @@ impl fmt::Debug for SecretAccessKey {
     }
 }
 
-/// A keyed HMAC-SHA256 state, which takes keys of any length.
+/// A keyed HMAC-SHA256 state, which takes keys of any length, for messages in parts.
 pub fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
     Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length")
 }

@@ -2,9 +2,7 @@
 //!
 //! Source: "Create a signed AWS API request", step "Calculate the signature".
 
-use crate::secret::{Secret32, SecretAccessKey, hmac_sha256};
-use hmac::Mac as _;
-use zeroize::Zeroizing;
+use crate::secret::{Secret32, SecretAccessKey};
 
 /// The date of a credential scope: eight digits that are a day of the calendar.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -64,32 +62,26 @@ impl DateKey {
 
     /// The same for a secret of any length and alphabet: keys that are not ours, in tests and `explain`.
     pub fn derive_from_text(secret: &[u8], date: &[u8; 8]) -> Self {
-        let mut key = Zeroizing::new(Vec::with_capacity(4 + secret.len()));
-        key.extend_from_slice(b"AWS4");
-        key.extend_from_slice(secret);
-        let mut mac = hmac_sha256(&key);
-        mac.update(date);
-        let mut out: [u8; 32] = mac.finalize().into_bytes().into();
-        Self(Secret32::take(&mut out))
+        Self(Secret32::hmac_with(&[b"AWS4", secret], date))
     }
 
     /// The next step of the chain.
-    pub fn region(&self, region: &str) -> DateRegionKey {
-        DateRegionKey(self.0.hmac(region.as_bytes()))
+    pub fn region(self, region: &str) -> DateRegionKey {
+        DateRegionKey(self.0.into_hmac(region.as_bytes()))
     }
 }
 
 impl DateRegionKey {
     /// The next step of the chain.
-    pub fn service(&self, service: &str) -> DateRegionServiceKey {
-        DateRegionServiceKey(self.0.hmac(service.as_bytes()))
+    pub fn service(self, service: &str) -> DateRegionServiceKey {
+        DateRegionServiceKey(self.0.into_hmac(service.as_bytes()))
     }
 }
 
 impl DateRegionServiceKey {
     /// The last step of the chain.
-    pub fn signing_key(&self) -> SigningKey {
-        SigningKey(self.0.hmac(b"aws4_request"))
+    pub fn signing_key(self) -> SigningKey {
+        SigningKey(self.0.into_hmac(b"aws4_request"))
     }
 }
 

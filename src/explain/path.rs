@@ -29,6 +29,8 @@ enum Coding {
     /// All of the sub-delimiters that RFC 3986 allows in a path left as they are.
     SubDelims,
     LowerHex,
+    /// A raw `+` taken for a blank, as in a query: npm's aws4 does so.
+    PlusAsBlank,
 }
 
 type Style = (Shape, Coding);
@@ -37,7 +39,7 @@ const S3: Style = (Shape::AsSent, Coding::Reencoded);
 const OTHERS: Style = (Shape::Normalized, Coding::Double);
 
 /// In the order in which they are to be named where several give the same text.
-const STYLES: [Style; 17] = [
+const STYLES: [Style; 18] = [
     S3,
     OTHERS,
     (Shape::AsSent, Coding::ReencodedSlashes),
@@ -52,6 +54,7 @@ const STYLES: [Style; 17] = [
     (Shape::AsSent, Coding::Script),
     (Shape::AsSent, Coding::SubDelims),
     (Shape::AsSent, Coding::LowerHex),
+    (Shape::AsSent, Coding::PlusAsBlank),
     (Shape::AsSent, Coding::Decoded),
     (Shape::Normalized, Coding::Decoded),
     (Shape::Normalized, Coding::Script),
@@ -90,6 +93,7 @@ fn step((shape, coding): Style) -> Step {
         Coding::Script => ("reenc-script", "encoded but for `!'()*`"),
         Coding::SubDelims => ("reenc-sub-delims", "encoded but for `!$&'()*+,;=:@`"),
         Coding::LowerHex => ("reenc-lower-hex", "encoded with lower-case hexadecimal digits"),
+        Coding::PlusAsBlank => ("reenc-plus-as-blank", "decoded once, `+` into a blank, and encoded once"),
     };
     Step::new(format!("uri={shape_name}{coding_name}"), format!("the path were signed {coding_text}{shape_text}"))
 }
@@ -132,6 +136,7 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
             put_reencoded(&mut encoded, text, Place::Path);
             lower_hex(&mut encoded);
         }
+        Coding::PlusAsBlank => put_segments(&mut encoded, &decode(text, Place::Query)),
     }
     encoded
 }
