@@ -2,6 +2,7 @@
 //! compares every answer with software that knows the master.
 
 mod attacker;
+mod cells;
 mod ceremony;
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,4 +17,5 @@ mod place;
 mod plant;
 mod replicas;
 mod rotation;
+mod soak;
 mod split;

@@ -41,6 +41,14 @@ impl Tally {
         }
     }
 
+    /// Compares the answer to a valid request whose signing key is cached: nothing but "accept" is right.
+    pub fn judge_cached(&mut self, verdict: &str, what: &str) {
+        self.compared += 1;
+        if verdict != "accept" {
+            self.refused.push(format!("{what}: a cached request was answered {verdict}"));
+        }
+    }
+
     /// Compares a new key with what software derives for its id.
     pub fn judge_key(&mut self, key: &Pair, what: &str) {
         self.compared += 1;
@@ -86,20 +94,15 @@ pub fn cold_in(region: &str, pair: &Pair, truth: Truth) -> sign::Signed {
 
 /// Asks for both truths, a few times at once, each cold.
 pub fn ask_both(node: &Node, pair: &Pair, times: usize, what: &str) -> Tally {
-    ask_over_and_over(node, pair, times, 1, what)
-}
-
-/// The same, so many times in a row.
-pub fn ask_over_and_over(node: &Node, pair: &Pair, at_once: usize, rounds: usize, what: &str) -> Tally {
-    let some = |truth| {
+    let one = |at: usize| {
+        let truth = if at.is_multiple_of(2) { Truth::Valid } else { Truth::Forged };
         let mut tally = Tally::default();
-        (0..rounds).for_each(|_| tally.judge(truth, &node.verdict(&cold(pair, truth)), what));
+        tally.judge(truth, &node.verdict(&cold(pair, truth)), what);
         tally
     };
+    let one = &one;
     std::thread::scope(|scope| {
-        let ask =
-            |at: usize| scope.spawn(move || some(if at.is_multiple_of(2) { Truth::Valid } else { Truth::Forged }));
-        let asked: Vec<_> = (0..2 * at_once).map(ask).collect();
+        let asked: Vec<_> = (0..2 * times).map(|at| scope.spawn(move || one(at))).collect();
         let mut tally = Tally::default();
         asked.into_iter().for_each(|one| tally.add(one.join().expect("no panic")));
         tally

@@ -1,0 +1,226 @@
+//! The cells of the fault matrix, and nodes that run them: several beside each other, because a cell mostly waits.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rederive_shim::{Call, Deed, Fault, How, RETURN_VALUES, When};
+
+use crate::common::{self, REDERIVE, sign};
+use crate::oracle::{Tally, Truth, ask_both};
+use crate::place::{LONG, Node, Place, Token, tail};
+
+/// How often a cell tries to have its fault met. One that strikes at a rate may pass a call over.
+const TRIES: usize = 12;
+/// How long one try waits. A worker that failed over and over is started a second later.
+const TRY: Duration = Duration::from_secs(4);
+/// How long a command may hang in its last call.
+const HANGS: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(5);
+/// Looking at metrics costs the node something.
+const LOOK_AT_NODE: Duration = Duration::from_millis(40);
+
+/// One cell: the fault, and whether both tokens have it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    pub fault: Fault,
+    pub on_both: bool,
+}
+
+/// All of them, in an order that never changes: a cell's number is its name.
+pub fn cells() -> Vec<Cell> {
+    let returned = RETURN_VALUES.iter().map(|(_, value)| Deed::Return(*value));
+    let others = [Deed::Delay(30), Deed::Hang, Deed::Die, Deed::LoseSessions];
+    let on_signatures = [Deed::Flip(None), Deed::Short];
+    let mut cells = Vec::new();
+    for call in Call::ALL {
+        let own = on_signatures.into_iter().filter(|_| *call == Call::Sign);
+        for deed in returned.clone().chain(others).chain(own) {
+            for when in [When::Before, When::After] {
+                for how in [How::Times(1), How::Rate(300_000), How::ForGood] {
+                    for on_both in [false, true] {
+                        cells.push(Cell { fault: Fault { call: *call, deed, when, how }, on_both });
+                    }
+                }
+            }
+        }
+    }
+    cells
+}
+
+/// Whether a call is made only while a worker starts or ends.
+pub fn is_of_the_start(call: Call) -> bool {
+    !matches!(call, Call::SignInit | Call::Sign)
+}
+
+/// What came of a cell.
+#[derive(Default)]
+pub struct Outcome {
+    pub tally: Tally,
+    /// Whether the fault was met, on each token that had it.
+    pub is_met: bool,
+    /// Whether `serve` ended, or was not whole again when the fault was over.
+    pub broken: Option<String>,
+}
+
+/// A node with tokens of its own.
+pub struct Lane {
+    pub place: Place,
+    pub node: Node,
+}
+
+impl Lane {
+    /// Two tokens, with so many workers for each.
+    pub fn open(workers: usize) -> Self {
+        let place = Place::new(&["a", "b"], workers);
+        let node = place.whole();
+        let lane = Self { place, node };
+        lane.warm_up();
+        lane
+    }
+
+    /// Faults injected so far.
+    pub fn injected(&self) -> u64 {
+        self.place.tokens.iter().map(|token| token.control.all_injected()).sum()
+    }
+
+    pub fn disarm(&self) {
+        self.place.tokens.iter().for_each(|token| token.control.disarm_all());
+    }
+
+    /// From now on this request is cached, whatever the tokens do.
+    fn warm_up(&self) {
+        common::wait_until("a first answer", LONG, || self.node.verdict(&self.warm()) == "accept");
+    }
+
+    pub fn warm(&self) -> sign::Signed {
+        sign::s3_get(&self.place.root, "local", "h", "/b/k")
+    }
+
+    /// Runs a cell, and leaves the node whole.
+    pub fn run(&mut self, number: usize, cell: Cell) -> Outcome {
+        let (tally, is_met) = self.strike(number, cell);
+        self.disarm();
+        let mended = self.mend();
+        if mended.is_err() {
+            self.begin_anew();
+        }
+        Outcome { tally, is_met, broken: mended.err().map(|why| format!("cell {number} {cell:?}: {why}")) }
+    }
+
+    fn strike(&self, number: usize, cell: Cell) -> (Tally, bool) {
+        let (call, what) = (cell.fault.call, format!("cell {number} {cell:?}"));
+        let faulted = &self.place.tokens[..if cell.on_both { 2 } else { 1 }];
+        let before: Vec<u64> = faulted.iter().map(|token| token.control.injected(call)).collect();
+        let is_met = |at: usize| faulted[at].control.injected(call) > before[at];
+        let unmet = || (0..faulted.len()).filter(|at| !is_met(*at)).map(|at| &faulted[at]).collect::<Vec<_>>();
+        faulted.iter().for_each(|token| token.control.arm(0, cell.fault));
+        let mut tally = Tally::default();
+        for _ in 0..TRIES {
+            self.provoke(call, &unmet());
+            tally.add(ask_both(&self.node, &self.place.root, 2, &what));
+            if unmet().is_empty() {
+                break;
+            }
+        }
+        if number.is_multiple_of(5) || call == Call::Sign {
+            match self.node.new_key(&self.place.root, &format!("u{number}")) {
+                Ok(key) => tally.judge_key(&key, &what),
+                Err(status) => tally.judge(Truth::Valid, &status.to_string(), &what),
+            }
+        }
+        tally.judge_cached(&self.node.verdict(&self.warm()), &what);
+        (tally, unmet().is_empty())
+    }
+
+    /// Has the workers of some tokens make a call that a request alone does not make.
+    fn provoke(&self, call: Call, tokens: &[&Token]) {
+        match call {
+            Call::Finalize => self.end_a_worker(tokens),
+            // Sessions are closed when something failed on them.
+            Call::CloseSession => {
+                let fails =
+                    Fault { call: Call::Sign, deed: Deed::Return(0x06), when: When::Before, how: How::Times(2) };
+                tokens.iter().for_each(|token| token.control.arm(1, fails));
+            }
+            call if is_of_the_start(call) => self.start_workers(call, tokens),
+            _ => {}
+        }
+    }
+
+    /// Has tokens' workers replaced, and waits until each new one has met the fault, or has no more to do with it.
+    fn start_workers(&self, call: Call, tokens: &[&Token]) {
+        let since = Instant::now();
+        let mut waiting: BTreeMap<&str, (&Token, u64, Vec<u32>)> = BTreeMap::new();
+        for token in tokens {
+            let old = self.node.worker_ids(token.name);
+            waiting.insert(token.name, (token, token.control.injected(call), old.clone()));
+            old.into_iter().for_each(|id| common::kill(id, "KILL"));
+        }
+        let mut looked = Instant::now();
+        while !waiting.is_empty() && since.elapsed() < TRY {
+            std::thread::sleep(LOOK);
+            waiting.retain(|_, (token, before, _)| token.control.injected(call) == *before);
+            if looked.elapsed() > LOOK_AT_NODE {
+                looked = Instant::now();
+                waiting.retain(|_, (token, _, old)| !self.is_replaced(token, old));
+            }
+        }
+    }
+
+    fn is_replaced(&self, token: &Token, old: &[u32]) -> bool {
+        let now = self.node.worker_ids(token.name);
+        !now.is_empty() && now.iter().all(|id| !old.contains(id)) && self.node.workers(token.name, "trusted") > 0.0
+    }
+
+    /// A worker ends in good order where an operator's command has started it.
+    fn end_a_worker(&self, tokens: &[&Token]) {
+        let injected = || tokens.iter().map(|token| token.control.injected(Call::Finalize)).collect::<Vec<_>>();
+        let mut doctor = Command::new(REDERIVE)
+            .args(["doctor", "--config"])
+            .arg(self.place.config())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("runs");
+        let (before, since) = (injected(), Instant::now());
+        while doctor.try_wait().is_ok_and(|ended| ended.is_none()) {
+            // Whoever hangs there has been met.
+            for (token, (before, now)) in tokens.iter().zip(before.iter().zip(injected())) {
+                if now > *before && since.elapsed() > HANGS {
+                    token.control.disarm_all();
+                }
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until the node is whole; a PIN that was said to be refused is unlatched, as an operator would. Says why it is not.
+    pub fn mend(&mut self) -> Result<(), String> {
+        let since = Instant::now();
+        loop {
+            if !self.node.is_running() {
+                return Err(format!("serve ended: {}", tail(&self.node.log)));
+            }
+            let has = |token: &Token, state| self.node.workers(token.name, state) > 0.0;
+            // What is latched shows late where a worker waits for another's login.
+            let latched: Vec<_> = self.place.tokens.iter().filter(|token| has(token, "latched")).collect();
+            if !latched.is_empty() {
+                latched.iter().for_each(|token| drop(self.place.run(&["token", "unlatch", token.name])));
+                self.begin_anew();
+            } else if self.place.tokens.iter().all(|token| has(token, "trusted")) {
+                return Ok(());
+            } else if since.elapsed() > LONG {
+                return Err(format!("it is not whole again: {}", tail(&self.node.log)));
+            }
+            std::thread::sleep(LOOK_AT_NODE);
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        common::kill(self.node.process.id(), "KILL");
+        let _ = self.node.process.wait();
+        self.node = self.place.whole();
+        self.warm_up();
+    }
+}
