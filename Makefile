@@ -48,7 +48,7 @@ peers: softhsm ## One request verified by this and by other projects, timed in t
 mutants: ## Mutation testing of src/sigv4; SHARD=0/12 takes every twelfth mutant, all of them take hours
 	tests/mutants/run $${SHARD:-0/1}
 
-soak: softhsm test-tools $(PYTHON_ENV)/ready ## The long forms of the fault tests (2,000 kills instead of 40; every cell of the fault matrix)
+soak: softhsm test-tools $(PYTHON_ENV)/ready ## The long forms of the fault tests, hours (2,000 kills instead of 40; every cell of the fault matrix; a million answers under random faults)
 	PATH="$(CURDIR)/$(PYTHON_ENV)/bin:$$PATH" SOAK=1 cargo test --workspace --locked -- --nocapture
 
 # What the system has to give, each asked for only when it is missing.

@@ -1,6 +1,7 @@
 //! The secret hunt: after issuing keys and under load, no secret that was issued is in the registry, the state directory, the
 //! log at its most verbose level, a core dump of the serving process, or what root reads of its memory. Nor is a signing key that is
-//! in use, where the kernel has memory for secrets.
+//! in use, where the kernel has memory for secrets. Nor has the worker kept any, whose memory is locked, not dumped, and not even its
+//! own user's to read.
 
 mod common;
 
@@ -218,4 +219,114 @@ fn no_secret_is_found_anywhere_and_a_planted_one_is() {
     assert!(in_log > 0, "the control: the planted secret is found in the log");
     let whole = String::from_utf8_lossy(&std::fs::read(dev.state.join("log")).expect("a log")).len();
     println!("searched a dump of {} MiB and a log of {whole} bytes for {} windows", dump.len() >> 20, windows.len());
+}
+
+/// Starts `dev` as somebody who is not root, whom a process that is dumpable lets look at it.
+fn start_as_somebody(directory: &Path) -> Dev {
+    use std::os::unix::fs::PermissionsExt;
+    if !rustix::process::getuid().is_root() {
+        return Dev::start_in(&directory.join("state"));
+    }
+    // Where this test was built may be closed to others.
+    let binary = directory.join("rederive");
+    std::fs::copy(common::REDERIVE, &binary).expect("copied");
+    for (path, mode) in [(directory.to_owned(), 0o755), (directory.join("state"), 0o777)] {
+        std::fs::create_dir_all(&path).expect("a directory");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("settable");
+    }
+    let mut command = as_nobody();
+    command.arg(binary);
+    Dev::start_by(command, &directory.join("state"))
+}
+
+/// A command as a user who owns nothing, where root runs the tests; as who runs them otherwise.
+fn as_nobody() -> Command {
+    if !rustix::process::getuid().is_root() {
+        return Command::new("env");
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+    command
+}
+
+/// Whether the files that show a process's inside are its user's: those of one that is not dumpable are root's.
+fn is_dumpable(process: u32) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let user = std::fs::metadata(format!("/proc/{process}")).map(|process| process.uid());
+    let environment = std::fs::metadata(format!("/proc/{process}/environ")).expect("there").uid();
+    // The directory itself is root's too where it is not dumpable.
+    environment != 0 && user.is_ok_and(|user| user == environment)
+}
+
+/// A line of a file that the kernel writes of a process.
+fn line_of(process: u32, file: &str, name: &str) -> String {
+    let text = String::from_utf8(as_root("cat").arg(format!("/proc/{process}/{file}")).output().expect("runs").stdout);
+    let text = text.expect("text");
+    let line = text.lines().find(|line| line.starts_with(name));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len()..].trim().to_owned()
+}
+
+/// Kilobytes of memory of its own that a process may write to, and how many of them may be swapped out.
+fn own_memory(process: u32) -> (u64, u64) {
+    let smaps = as_root("cat").arg(format!("/proc/{process}/smaps")).output().expect("runs").stdout;
+    let (mut all, mut swappable, mut size, mut is_own) = (0, 0, 0, false);
+    for line in String::from_utf8(smaps).expect("text").lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words.as_slice() {
+            [_, flags, _, _, inode, ..] if flags.ends_with('p') => is_own = flags.starts_with("rw") && *inode == "0",
+            [_, flags, ..] if flags.len() == 4 && flags.ends_with('s') => is_own = false,
+            ["Size:", kilobytes, _] => size = kilobytes.parse().expect("a number"),
+            ["VmFlags:", flags @ ..] if is_own => {
+                all += size;
+                swappable += if flags.contains(&"lo") { 0 } else { size };
+            }
+            _ => {}
+        }
+    }
+    (all, swappable)
+}
+
+#[test]
+fn the_worker_is_not_dumped_and_has_kept_no_secret() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let dev = start_as_somebody(directory.path());
+    let worker = dev.worker().expect("a worker");
+    let mut plain = as_nobody().args(["sleep", "1000"]).spawn().expect("runs");
+    common::wait_until("another program", std::time::Duration::from_secs(10), || {
+        std::fs::read_to_string(format!("/proc/{}/comm", plain.id())).is_ok_and(|name| name.trim() == "sleep")
+    });
+    assert!(!is_dumpable(worker) && !is_dumpable(dev.process.id()), "its user may look at it");
+    assert!(is_dumpable(plain.id()), "the control: a program of the same user that has done nothing about it");
+    let _ = plain.kill().and_then(|()| plain.wait());
+    assert_eq!(line_of(worker, "limits", "Max core file size").split_whitespace().next(), Some("0"));
+
+    let pairs = issue(&dev, 60);
+    for pair in &pairs {
+        let call = sign::s3_get(pair, &dev.ready.region, "h", "/b/k").call();
+        assert_eq!(dev.verify(&call).1["decision"], "accept");
+    }
+    let (all, swappable) = own_memory(worker);
+    assert!(all > 1000, "the control: it has memory of its own: {all} kB");
+    let (limit, locked) = (line_of(worker, "limits", "Max locked memory"), line_of(worker, "status", "VmLck:"));
+    if limit.starts_with("unlimited") {
+        assert_eq!(swappable, 0, "of {all} kB of its own; locked: {locked}");
+    } else {
+        println!(
+            "the limit of locked memory is {limit}; locked are {locked}; {swappable} of {all} kB can be swapped out"
+        );
+    }
+    let (of_self, swappable) = own_memory(std::process::id());
+    assert!(swappable > 1000, "the control: this test's memory can be swapped: {swappable} of {of_self} kB");
+
+    let secrets: Vec<String> = pairs.iter().map(|pair| pair.secret_access_key.clone()).collect();
+    let (windows, dump) = (windows(&secrets), core_dump(worker, directory.path()));
+    let (memory, _) = memory(worker);
+    // Its command line is in its memory, and says where its token is.
+    let planted = std::fs::read(format!("/proc/{worker}/cmdline")).expect("readable");
+    let planted: HashSet<[u8; WINDOW]> =
+        planted.windows(WINDOW).map(|window| window.try_into().expect("its length")).collect();
+    for (what, bytes) in [("a core dump", dump), ("the memory", memory)] {
+        assert!(hits(&bytes, &planted) > 0, "the control: {what} of the worker has what it was told");
+        assert_eq!(hits(&bytes, &windows), 0, "secrets in {what} of the worker");
+    }
 }

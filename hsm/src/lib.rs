@@ -11,6 +11,7 @@
 //! - [`client`]: the authority's end, with deadlines and restarts;
 //! - [`pkcs11`]: the token, the only code that calls the module;
 //! - [`tally`]: counts that both ends keep of the same requests;
+//! - [`seldom`]: alarms that anybody can cause, told once a second;
 //! - [`dumps`]: what keeps a process out of core dumps;
 //! - [`softhsm`]: makes a SoftHSM token for development and tests.
 //!
@@ -26,6 +27,7 @@ mod hmac;
 pub mod pkcs11;
 pub mod region_set;
 pub mod secret;
+pub mod seldom;
 pub mod session_token;
 pub mod signing_key;
 pub mod sigv2;

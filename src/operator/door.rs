@@ -4,11 +4,12 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rederive_hsm::seldom::Seldom;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
@@ -57,13 +58,14 @@ impl OperatorDoor {
     /// Serves until `shutdown` is ready, and ends when open requests have been answered, or their time is over.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let mut open = JoinSet::new();
+        let mut alarm = Seldom::default();
         let accept = async {
             loop {
                 while open.len() >= CONNECTIONS {
                     open.join_next().await;
                 }
                 match self.listener.accept().await {
-                    Ok((stream, _)) => self.admit(stream, &mut open),
+                    Ok((stream, _)) => self.admit(stream, &mut open, &mut alarm),
                     Err(error) => {
                         tracing::warn!(%error, "the operator's socket cannot accept a connection");
                         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -79,14 +81,15 @@ impl OperatorDoor {
     }
 
     /// The system tells who is at the other end; the file's mode tells nothing.
-    fn admit(&self, stream: UnixStream, open: &mut JoinSet<()>) {
+    fn admit(&self, stream: UnixStream, open: &mut JoinSet<()>, alarm: &mut Seldom) {
         let Ok(peer) = stream.peer_cred() else { return };
         let (uid, place) = (peer.uid(), self.place.clone());
         if !self.users.contains(&uid) {
-            tracing::error!(
-                uid,
-                "ALARM: a user whom [operator] users does not name was turned away from the operator's socket"
-            );
+            // Whoever can reach the socket can do this over and over.
+            if let Some(untold) = alarm.tells(Instant::now()) {
+                let what = "a user whom [operator] users does not name was turned away from the operator's socket";
+                tracing::error!(uid, untold, "ALARM: {what}");
+            }
             return;
         }
         let mut http = http1::Builder::new();

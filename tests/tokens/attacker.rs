@@ -325,11 +325,12 @@ fn another_user_gets_nothing() {
     assert!(ours.contains("the HSM worker is ready"), "the control: {ours}");
 }
 
-/// The counts of both ends are compared; somebody else on the wire is an alarm, and honest load is none.
+/// The counts of both ends are compared; somebody else on the wire is an alarm, and honest load is none: not even over a connection
+/// that was given up and made anew.
 #[test]
 fn a_use_by_somebody_else_is_an_alarm() {
     let split = Split::new(ISSUER);
-    let _watchdog = split.start();
+    let watchdog = split.start();
     let node = split.place.ready();
     let differences = || node.metric("rederive_hsm_differences_total");
     let uses = || node.metric("rederive_master_uses_total{token=\"a\",purpose=\"secret\",generation=\"0\"}");
@@ -340,10 +341,23 @@ fn a_use_by_somebody_else_is_an_alarm() {
         common::wait_until("two checks", LONG, two_more);
         std::thread::sleep(Duration::from_millis(300));
     };
-    crate::oracle::ask_both(&node, &split.place.root, 50, "honest load").check();
+    let load = || {
+        let tally = crate::oracle::ask_both(&node, &split.place.root, 50, "honest load");
+        tally.check();
+        (tally.compared - tally.unavailable) as f64
+    };
+    let answered = load();
+    // A stopped worker is a lost connection, with requests on it that nobody has answered; as is one on a busy machine.
+    let worker = watchdog.worker().expect("a worker");
+    common::kill(worker, "STOP");
+    load();
+    common::kill(worker, "CONT");
+    common::wait_until("a new connection", LONG, || node.workers("a", "trusted") == 1.0);
+    let answered = answered + load();
     check();
     assert_eq!(differences(), 0.0, "honest load is no alarm");
-    assert!(uses() >= 50.0, "uses are counted: {}", uses());
+    assert!(uses() >= answered && answered > 0.0, "uses are counted: {} for {answered} answers", uses());
+    assert_eq!(watchdog.worker(), Some(worker), "the same process");
 
     let mut wire = Wire::open(&split.path("hsm.sock"));
     assert_eq!(refused(&wire.ask(&key(id("AKIA", 0), day(0), "local", "s3"))), None, "one use that is not the node's");
@@ -351,7 +365,16 @@ fn a_use_by_somebody_else_is_an_alarm() {
     assert_eq!(differences(), 1.0);
     let log = std::fs::read_to_string(&node.log).expect("a log");
     assert!(log.contains("ALARM: an HSM worker was used by somebody else"), "{log}");
-    assert!(log.contains("signing_key of generation 0: 1 instead of 0"), "{log}");
+    assert_eq!(one_more(&log), Some("signing_key of generation 0".into()), "{log}");
     check();
     assert_eq!(differences(), 1.0, "it is told once");
+}
+
+/// Of what the log says that there was one more than the node has sent, over all of its connections.
+fn one_more(log: &str) -> Option<String> {
+    let (_, told) = log.split_once("somebody else has asked it: ")?;
+    let (what, counts) = told.split_once(": ")?;
+    let (found, rest) = counts.split_once(" instead of ")?;
+    let sent: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    (found.parse::<u64>().ok()? == sent.parse::<u64>().ok()? + 1).then(|| what.to_owned())
 }

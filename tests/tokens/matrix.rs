@@ -142,7 +142,8 @@ fn no_fault_makes_a_wrong_answer() {
     let record = Record::open();
     let is_left = |(number, _): &(usize, Cell)| is_chosen(*number) && !record.done.contains(number);
     let chosen: Vec<(usize, Cell)> = cells().into_iter().enumerate().filter(is_left).collect();
-    let lanes = setting("MATRIX_LANES").map_or(4, |lanes| lanes.parse().expect("a number"));
+    let usual = if common::long() { 8 } else { 4 };
+    let lanes = setting("MATRIX_LANES").map_or(usual, |lanes| lanes.parse().expect("a number"));
     let (next, record) = (AtomicUsize::new(0), Mutex::new(record));
     std::thread::scope(|scope| {
         for _ in 0..lanes.min(chosen.len()) {

@@ -143,13 +143,17 @@ fn with_both_tokens_gone_what_is_cached_goes_on() {
             tally.judge(Truth::Valid, &node.verdict(&cold(&place.root, Truth::Valid)), "going");
             gone()
         });
-        assert_eq!(node.verdict(&cold(&place.root, Truth::Valid)), "503");
-        assert_eq!(node.verdict(&cold(&place.root, Truth::Forged)), "503", "nobody can tell");
+        let mut longest = Duration::ZERO;
+        for truth in [Truth::Valid, Truth::Forged] {
+            let since = Instant::now();
+            assert_eq!(node.verdict(&cold(&place.root, truth)), "503", "nobody can tell");
+            longest = longest.max(since.elapsed());
+        }
         assert_eq!(node.verdict(&warm), "accept");
         place.tokens[1].control.disarm_all();
         let since = Instant::now();
         common::wait_until("the first return", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
-        println!("back after {:?}", since.elapsed());
+        println!("503 after {longest:?}; back after {:?}", since.elapsed());
         assert!(!common::long() || since.elapsed() < Duration::from_secs(2));
         place.tokens[0].control.disarm_all();
         is_back(&node, "a", 1.0);
@@ -178,6 +182,26 @@ fn one_flipped_bit_refuses_nobody() {
     tally.check();
     assert!(controls().map(|control| control.injected(Call::Sign)).sum::<u64>() >= 5, "the control");
     assert!(tally.unavailable < tally.compared / 2, "{tally:?}");
+}
+
+#[test]
+fn sessions_that_failed_are_closed() {
+    let place = Place::new(&["a"], 1);
+    let node = place.whole();
+    let (control, worker) = (&place.tokens[0].control, node.worker_ids("a"));
+    let (open, opened) = (control.open_sessions(), control.calls(Call::OpenSession));
+    let mut tally = Tally::default();
+    for round in 0..if common::long() { 2000 } else { 20 } {
+        // The call failed, the session is lost, every session is lost, half an answer.
+        let deeds = [Deed::Return(0x06), Deed::Return(0xb3), Deed::LoseSessions, Deed::Short];
+        control.arm(0, once(Call::Sign, deeds[round % deeds.len()]));
+        tally.add(ask_both(&node, &place.root, 1, "a lost session"));
+    }
+    control.disarm_all();
+    tally.check();
+    common::wait_until("as many sessions as before", LONG, || control.open_sessions() == open);
+    assert_eq!(node.worker_ids("a"), worker, "the same process");
+    assert!(control.calls(Call::OpenSession) >= opened + 20, "the control: sessions were lost");
 }
 
 #[test]

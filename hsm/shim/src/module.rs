@@ -393,3 +393,65 @@ impl Real {
         forward()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fault, How};
+
+    /// With no module behind it, and a control that nobody shares.
+    fn real(name: &str) -> Real {
+        let path = std::env::temp_dir().join(format!("rederive-shim-{}-{name}", std::process::id()));
+        let control = Control::open(&path).expect("mapped");
+        std::fs::remove_file(path).expect("it stays mapped");
+        let list = CK_FUNCTION_LIST::default();
+        Real {
+            list,
+            ours: Ours(list),
+            control,
+            owner: AtomicU32::new(std::process::id()),
+            epoch: AtomicU64::new(0),
+            sessions: Mutex::default(),
+        }
+    }
+
+    /// What tests elsewhere expect none of.
+    #[test]
+    fn breaches_of_the_rules_are_counted() {
+        let real = real("rules");
+        assert_eq!(real.through(Call::Sign, Some(1), || CKR_OK).0, CKR_OK);
+        let beside = || real.through(Call::Sign, Some(2), || CKR_OK).0;
+        assert_eq!(real.through(Call::Sign, Some(1), beside).0, CKR_OK, "another session may");
+        assert_eq!((real.control.forked(), real.control.raced()), (0, 0));
+        let within = || real.through(Call::SignInit, Some(1), || CKR_OK).0;
+        assert_eq!(real.through(Call::Sign, Some(1), within).0, CKR_OPERATION_ACTIVE, "two calls on a session");
+        real.owner.store(std::process::id() + 1, Ordering::Relaxed);
+        assert_eq!(real.through(Call::Sign, Some(1), || CKR_OK).0, CKR_CRYPTOKI_NOT_INITIALIZED, "after a fork");
+        assert_eq!((real.control.forked(), real.control.raced()), (1, 1));
+    }
+
+    #[test]
+    fn a_fault_strikes_as_often_as_it_is_told() {
+        let real = real("faults");
+        let strikes = |how, when| {
+            real.control.arm(0, Fault { call: Call::Sign, deed: Deed::Return(5), when, how });
+            let (mut effects, mut struck) = (0, 0);
+            for _ in 0..1000 {
+                let (value, _) = real.through(Call::Sign, None, || {
+                    effects += 1;
+                    CKR_OK
+                });
+                struck += u32::from(value == 5);
+                assert_eq!(real.through(Call::SignInit, None, || CKR_OK).0, CKR_OK, "another call");
+            }
+            real.control.disarm_all();
+            (struck, effects)
+        };
+        assert_eq!(strikes(How::Times(3), When::Before), (3, 997));
+        assert_eq!(strikes(How::Times(3), When::After), (3, 1000));
+        assert_eq!(strikes(How::ForGood, When::Before), (1000, 0));
+        let (struck, effects) = strikes(How::Rate(300_000), When::Before);
+        assert!((200..400).contains(&struck) && effects == 1000 - struck, "{struck} of 1,000 at 30 %");
+        assert_eq!(real.control.injected(Call::Sign), u64::from(1006 + struck));
+    }
+}

@@ -15,6 +15,7 @@ use super::desk::Desk;
 use super::report::{Counted, Report};
 use super::{Failure, start};
 use crate::config::{Listen, WorkerConfig};
+use crate::seldom::Seldom;
 
 /// How often it tells its watchdog that it lives.
 const BEAT: Duration = Duration::from_millis(50);
@@ -22,8 +23,6 @@ const BEAT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Connections at a time.
 const CONNECTIONS: usize = 64;
-/// How often the log tells of peers that are turned away.
-const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Who came.
 #[derive(Default)]
@@ -31,6 +30,22 @@ struct Door {
     open: AtomicUsize,
     connections: AtomicU64,
     turned_away: AtomicU64,
+}
+
+/// A place among the connections, free again when dropped: also by a thread that panics.
+struct Seat(Arc<Door>);
+
+impl Seat {
+    fn take(door: &Arc<Door>) -> Self {
+        door.open.fetch_add(1, Ordering::Relaxed);
+        Self(door.clone())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Answers until the watchdog closes its end, or is gone.
@@ -97,7 +112,7 @@ fn bind(path: &Path) -> Result<UnixListener, Failure> {
 }
 
 async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>, door: Arc<Door>) {
-    let mut told: Option<Instant> = None;
+    let mut alarm = Seldom::default();
     loop {
         let Ok((socket, _)) = listener.accept().await else {
             // Out of descriptors: some will be closed.
@@ -112,30 +127,52 @@ async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>, door: Ar
         } else {
             tracing::info!(uid = peer.uid(), pid = peer.pid(), "connected");
             door.connections.fetch_add(1, Ordering::Relaxed);
-            let _ = socket.into_std().and_then(|socket| attend(socket, door.clone(), desk.clone()));
+            let desk = desk.clone();
+            let _ = socket.into_std().and_then(|socket| attend(socket, &door, move |socket| desk.attend(socket)));
             continue;
         };
         door.turned_away.fetch_add(1, Ordering::Relaxed);
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            tracing::error!(uid = peer.uid(), pid = peer.pid(), "ALARM: a peer was turned away: {turned_away}");
-            told = Some(Instant::now());
+        if let Some(untold) = alarm.tells(Instant::now()) {
+            let (uid, pid) = (peer.uid(), peer.pid());
+            tracing::error!(uid, pid, untold, "ALARM: a peer was turned away: {turned_away}");
         }
     }
 }
 
-fn attend(socket: UnixStream, door: Arc<Door>, desk: Arc<Desk>) -> Result<(), std::io::Error> {
+/// A connection's own thread, in which it is answered.
+fn attend(
+    socket: UnixStream,
+    door: &Arc<Door>,
+    answer: impl FnOnce(UnixStream) -> Result<(), std::io::Error> + Send + 'static,
+) -> Result<(), std::io::Error> {
     socket.set_nonblocking(false)?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    door.open.fetch_add(1, Ordering::Relaxed);
-    let count = door.clone();
+    let seat = Seat::take(door);
     let thread = std::thread::Builder::new().name("connection".into()).spawn(move || {
-        match desk.attend(socket) {
+        let _seat = seat;
+        match answer(socket) {
             Ok(()) => tracing::info!("a connection was closed"),
             Err(error) => tracing::warn!(%error, "a connection ended badly"),
         }
-        door.open.fetch_sub(1, Ordering::Relaxed);
     });
-    thread.map(drop).inspect_err(|_| {
-        count.open.fetch_sub(1, Ordering::Relaxed);
-    })
+    thread.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_whose_thread_panics_leaves_its_place() {
+        let door = Arc::new(Door::default());
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let seen = door.clone();
+        attend(ours, &door, move |_| panic!("planted, while {} is open", seen.open.load(Ordering::Relaxed)))
+            .expect("a thread");
+        // The thread has ended, or drops what it has: first the socket, then its place.
+        assert_eq!(theirs.read(&mut [0]).expect("closed"), 0);
+        while door.open.load(Ordering::Relaxed) > 0 {
+            std::thread::yield_now();
+        }
+    }
 }
