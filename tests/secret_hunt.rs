@@ -234,18 +234,22 @@ fn start_as_somebody(directory: &Path) -> Dev {
         std::fs::create_dir_all(&path).expect("a directory");
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("settable");
     }
-    let mut command = as_nobody();
-    command.arg(binary);
+    // As the units say, where that is to be had.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -l unlimited 2>/dev/null; exec setpriv \"$@\"", "sh"]).args(NOBODY).arg(binary);
     Dev::start_by(command, &directory.join("state"))
 }
 
-/// A command as a user who owns nothing, where root runs the tests; as who runs them otherwise.
+/// A user who owns nothing, for `setpriv`.
+const NOBODY: [&str; 4] = ["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"];
+
+/// A command as that user, where root runs the tests; as who runs them otherwise.
 fn as_nobody() -> Command {
     if !rustix::process::getuid().is_root() {
         return Command::new("env");
     }
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]);
+    command.args(NOBODY);
     command
 }
 
@@ -319,8 +323,11 @@ fn the_worker_is_not_dumped_and_has_kept_no_secret() {
     assert!(swappable > 1000, "the control: this test's memory can be swapped: {swappable} of {of_self} kB");
 
     let secrets: Vec<String> = pairs.iter().map(|pair| pair.secret_access_key.clone()).collect();
-    let (windows, dump) = (windows(&secrets), core_dump(worker, directory.path()));
-    let (memory, _) = memory(worker);
+    let windows = windows(&secrets);
+    // Whoever looks at it stops it, and `serve` would replace one that does not answer.
+    dev.signal("STOP");
+    let (dump, (memory, _)) = (core_dump(worker, directory.path()), memory(worker));
+    dev.signal("CONT");
     // Its command line is in its memory, and says where its token is.
     let planted = std::fs::read(format!("/proc/{worker}/cmdline")).expect("readable");
     let planted: HashSet<[u8; WINDOW]> =

@@ -67,7 +67,7 @@ impl Authority {
         launches: Vec<Launch>,
     ) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
         let clock = Clock::start();
-        let bounds = Bounds { deadline: policy.deadline, queue: policy.hsm_queue };
+        let bounds = Bounds { deadline: policy.for_an_answer(), queue: policy.hsm_queue };
         let (hsm, supervisor) = Hsm::start(launches, bounds);
         let authority = Arc::new(Self {
             hsm,
@@ -79,8 +79,8 @@ impl Authority {
             denied: DenyList::default(),
             terms: TermsHeard::default(),
             principals: Principals::new(policy.principals),
-            signing_keys: SigningKeys::new(policy.signing_keys, policy.deadline),
-            public_keys: PublicKeys::new(policy.signing_keys, policy.deadline),
+            signing_keys: SigningKeys::new(policy.signing_keys, policy.for_an_answer()),
+            public_keys: PublicKeys::new(policy.signing_keys, policy.for_an_answer()),
             regions: Regions::default(),
             cold: Cold::new(policy.cold_per_account),
             uses: Uses::default(),

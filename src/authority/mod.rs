@@ -79,7 +79,7 @@ pub struct Policy {
     pub max_staleness: i64,
     /// Keys a user may have.
     pub keys_per_user: u32,
-    /// How long the HSM may take.
+    /// After how long a caller is told that there is no decision, the way there and back included.
     pub deadline: Duration,
     /// Callers that may wait for it in each lane.
     pub hsm_queue: usize,
@@ -111,6 +111,18 @@ impl Default for Policy {
             signature_v2: Names::default(),
             s3_hosts: Vec::new(),
         }
+    }
+}
+
+impl Policy {
+    /// How long a decision may wait for the HSM and the registry, over all that it asks of them: the rest is for the way back.
+    fn for_a_decision(&self) -> Duration {
+        self.deadline * 24 / 25
+    }
+
+    /// How long it may wait for one answer of the HSM: a little less, so that the log tells what was late.
+    fn for_an_answer(&self) -> Duration {
+        self.deadline * 23 / 25
     }
 }
 

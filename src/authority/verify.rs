@@ -179,6 +179,17 @@ impl Authority {
         {
             return Ok(accepted);
         }
+        let late = |_| undecided(Unavailable { reason: "no decision within the deadline".into() });
+        let steps = self.verify_step_by_step(head, content, expectation);
+        tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(late)?
+    }
+
+    async fn verify_step_by_step<'a>(
+        &self,
+        head: &RequestHead<'a>,
+        content: Content<'_, 'a>,
+        expectation: &Expectation<'_>,
+    ) -> Result<Accepted<'a>, NotAccepted> {
         let (now, change) = (self.clock.now().map_err(undecided)?, self.change());
         // 1. The authorization: header, query, form, or none of ours.
         let request = match content {

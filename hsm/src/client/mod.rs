@@ -338,13 +338,18 @@ impl Hsm {
         nonce: [u8; 32],
     ) -> Result<(AccessKeyId, SecretAccessKey), Unavailable> {
         let request = Request::Issue { generation, account, needs_row, nonce };
-        match self.0.ask(&request, None).await? {
-            (worker, Answer::Issued(id, secret)) => {
-                self.confirm(&id, &secret, Source(worker)).await?;
-                Ok((id, secret))
+        let made = async {
+            match self.0.ask(&request, None).await? {
+                (worker, Answer::Issued(id, secret)) => {
+                    self.confirm(&id, &secret, Source(worker)).await?;
+                    Ok((id, secret))
+                }
+                (worker, other) => Err(self.unexpected(worker, other)),
             }
-            (worker, other) => Err(self.unexpected(worker, other)),
-        }
+        };
+        // Both questions in the time of one.
+        let late = |_| self.0.unavailable("a new key was not made and confirmed within the deadline".into());
+        tokio::time::timeout(self.0.deadline, made).await.map_err(late)?
     }
 
     /// Refuses a new secret that another worker does not derive as well: it would never work anywhere else.
