@@ -104,6 +104,7 @@ impl Lane {
         let mended = self.mend();
         if mended.is_err() {
             self.begin_anew();
+            self.mend().unwrap_or_else(|why| panic!("cell {number} {cell:?}: a new node: {why}"));
         }
         Outcome { tally, is_met, broken: mended.err().map(|why| format!("cell {number} {cell:?}: {why}")) }
     }
@@ -203,12 +204,13 @@ impl Lane {
                 return Err(format!("serve ended: {}", tail(&self.node.log)));
             }
             let has = |token: &Token, state| self.node.workers(token.name, state) > 0.0;
-            // What is latched shows late where a worker waits for another's login.
+            // What is latched shows late where a worker waits for another's login: so a new node may be latched as well.
             let latched: Vec<_> = self.place.tokens.iter().filter(|token| has(token, "latched")).collect();
             if !latched.is_empty() {
                 latched.iter().for_each(|token| drop(self.place.run(&["token", "unlatch", token.name])));
                 self.begin_anew();
             } else if self.place.tokens.iter().all(|token| has(token, "trusted")) {
+                self.warm_up();
                 return Ok(());
             }
             std::thread::sleep(LOOK_AT_NODE);
@@ -219,7 +221,6 @@ impl Lane {
     fn begin_anew(&mut self) {
         common::kill(self.node.process.id(), "KILL");
         let _ = self.node.process.wait();
-        self.node = self.place.whole();
-        self.warm_up();
+        self.node = self.place.serve();
     }
 }
