@@ -73,9 +73,9 @@ impl Lane {
     /// Two tokens, with so many workers for each.
     pub fn open(workers: usize) -> Self {
         let place = Place::new(&["a", "b"], workers);
-        let node = place.whole();
-        let lane = Self { place, node };
-        lane.warm_up();
+        let node = place.serve();
+        let mut lane = Self { place, node };
+        lane.mend().unwrap_or_else(|why| panic!("a new node: {why}"));
         lane
     }
 
