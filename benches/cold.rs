@@ -4,7 +4,8 @@
 //!    and the key ladder alone, with as many processes and sessions on the same token, in turns;
 //! 2. `flood`: the slowest of a valid key's requests beside 100,000 made-up ids a second, and without them, in turns.
 //!
-//! `cargo bench --bench cold`. Needs SoftHSM, as `make run` does. `WORKERS=2` compares two processes, and so on.
+//! `cargo bench --bench cold`. Needs SoftHSM, as `make run` does. `WORKERS=2` compares two processes, and so on; `COPIES=1` copies of the
+//! master on session objects, in the workers and in the raw module.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -22,7 +23,7 @@ use rederive::authority::{Authority, Content, NotAccepted};
 use rederive::config::Config;
 use rederive::sigv4::{Body, Expectation, Limits, Regions, RequestHead};
 use rederive::site::Site;
-use rederive_hsm::access_key_id::{AccessKeyId, Generation};
+use rederive_hsm::access_key_id::AccessKeyId;
 use rederive_hsm::derivation::{secret_access_key, secret_message};
 use rederive_hsm::pkcs11::cka_id;
 use rederive_hsm::secret::Secret32;
@@ -50,7 +51,11 @@ fn main() {
         return raw(&id);
     }
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let (mut config, root) = prepare(directory.path());
+    let (mut config, mut root) = prepare(directory.path());
+    if with_copies() {
+        root = copyable(&directory.path().join("rederive.toml"));
+        config.token[0].session_copies = [1].into();
+    }
     let workers: u16 = std::env::var("WORKERS").map_or(1, |text| text.parse().expect("a number"));
     config.token[0].workers = workers;
     config.hsm.per_account = u32::MAX;
@@ -91,6 +96,31 @@ fn prepare(state: &Path) -> (Config, Pair) {
     (Config::load(&state.join("rederive.toml")).expect("a configuration"), root)
 }
 
+fn with_copies() -> bool {
+    std::env::var_os("COPIES").is_some_and(|value| value != "0")
+}
+
+/// A second generation, which may be copied, and a root key in it.
+fn copyable(config: &Path) -> Pair {
+    let run = |arguments: &[&str]| {
+        let ran = Command::new(env!("CARGO_BIN_EXE_rederive")).args(arguments).arg("--config").arg(config).output();
+        let ran = ran.expect("runs");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).expect("text")
+    };
+    run(&["generation", "create", "--class", "copyable"]);
+    // Until then the newest generation is not announced.
+    std::thread::sleep(Duration::from_secs(5));
+    let printed = run(&["account", "create"]);
+    let field = |label: &str| {
+        let line = printed.lines().find_map(|line| line.strip_prefix(label));
+        line.expect("printed").trim().to_owned()
+    };
+    let root = Pair { access_key_id: field("access key id"), secret_access_key: field("secret access key") };
+    assert_eq!(AccessKeyId::parse(root.access_key_id.as_bytes()).expect("an id").fields().generation().number(), 1);
+    root
+}
+
 /// One process of the baseline: a session of the module, asked for as long as it is told to, and the key ladder.
 fn raw(id: &str) {
     let variable = |name: &str| std::env::var(name).expect("given");
@@ -99,9 +129,12 @@ fn raw(id: &str) {
     let slot = module.get_slots_with_initialized_token().expect("slots")[0];
     let session = module.open_ro_session(slot).expect("a session");
     session.login(UserType::User, Some(&AuthPin::from(variable("RAW_PIN")))).expect("logs in");
-    let master = [Attribute::Id(cka_id(Generation::new(0).expect("in range")))];
-    let key = session.find_objects(&master).expect("searches")[0];
     let id = AccessKeyId::parse(id.as_bytes()).expect("an id");
+    let master = [Attribute::Id(cka_id(id.fields().generation()))];
+    let mut key = session.find_objects(&master).expect("searches")[0];
+    if with_copies() {
+        key = session.copy_object(key, &[Attribute::Token(false), Attribute::Modifiable(false)]).expect("copies");
+    }
     let message = secret_message(&id, None);
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let (since, mut count) = (Instant::now(), 0_u64);
@@ -236,7 +269,8 @@ fn cold(runtime: &tokio::runtime::Runtime, authority: &Arc<Authority>, config: &
     let micros = |part: f64| move |round: &Round| round.at(part).as_secs_f64() * 1e6;
     let ratio = median(raw.iter().zip(&rounds).map(|(raw, round)| round.rate / raw).collect());
     let (raw, rate) = (median(raw), of(&rounds, &|round| round.rate));
-    println!("cold, {workers} processes of 1 session, {callers} callers:");
+    let by = if with_copies() { "copies on session objects" } else { "token keys" };
+    println!("cold, {workers} processes of 1 session, {callers} callers, {by}:");
     println!("  raw module and key ladder  {raw:.0}/s");
     println!("  verifications              {rate:.0}/s, {:.0} % of it", ratio * 100.0);
     println!(

@@ -82,6 +82,9 @@ pub struct TokenConfig {
     /// The classes of masters that are another here than where they were made: of replicas.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub classes: BTreeMap<u8, KeyClass>,
+    /// The generations whose masters each session uses by a copy of its own, a session object.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub session_copies: BTreeSet<u8>,
     /// What the module cannot tell of a key: neither set nor demanded.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub cannot_tell: BTreeSet<Untold>,
@@ -236,6 +239,22 @@ pub struct Rights {
     /// New keys a day at the most for one account. It bounds how soon somebody who asks for keys over and over is given the
     /// secret of an id that exists: in the layout `account` an account has 2^20 ids in a generation.
     pub issues_per_account_a_day: u32,
+}
+
+impl Rights {
+    /// What one of so many workers may do, `at` being its number from 0 on: everything, and its part of each cap, so that all of them
+    /// together have the cap.
+    #[must_use]
+    pub fn part(&self, at: u16, workers: u16) -> Self {
+        let part = |cap: u32| cap / u32::from(workers) + u32::from(u32::from(at) < cap % u32::from(workers));
+        Self {
+            signing_keys_per_second: part(self.signing_keys_per_second),
+            signatures_v2_per_second: part(self.signatures_v2_per_second),
+            issues_per_second: part(self.issues_per_second),
+            issues_per_account_a_day: part(self.issues_per_account_a_day),
+            ..self.clone()
+        }
+    }
 }
 
 /// Nothing, with caps that are above what a token of today gives, or what people do.

@@ -56,6 +56,7 @@ impl Store {
             pin: PinSource::File(self.directory.join("pin")),
             sessions: 1,
             classes: Default::default(),
+            session_copies: Default::default(),
             cannot_tell: Default::default(),
             latch: None,
         })

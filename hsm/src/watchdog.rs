@@ -43,7 +43,7 @@ pub struct Service {
     pub environment: Vec<(String, String)>,
     /// What they may do, and where they listen.
     pub config: WorkerConfig,
-    /// How many there are. Each listens on a socket of its own: see [`Listen::path_of`].
+    /// How many there are. Each listens on a socket of its own (see [`Listen::path_of`]) and has its part of every cap.
     pub workers: u16,
     /// How long a call to the token may last before its worker is killed.
     pub deadline: Duration,
@@ -165,6 +165,7 @@ struct Ward {
 impl Ward {
     fn spawn(service: &Service, at: usize) -> Result<Self, std::io::Error> {
         let mut config = service.config.clone();
+        config.rights = config.rights.part(at as u16, service.workers.max(1));
         if let Some(listen) = &mut config.listen {
             listen.socket = Listen::path_of(&listen.socket, at);
         }

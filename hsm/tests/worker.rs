@@ -66,6 +66,7 @@ fn config() -> WorkerConfig {
             pin: PinSource::Env("NONE".into()),
             sessions: 1,
             classes: Default::default(),
+            session_copies: Default::default(),
             cannot_tell: Default::default(),
             latch: None,
         },

@@ -211,7 +211,8 @@ fn list(site: &Site, toml: bool) -> Result<(), Failure> {
     let rows = block_on(async { Ok(Registry::open_to_read(&site.registry()?).await?.generations().await?) })?;
     if toml {
         let live = rows.iter().filter(|row| row.state != GenerationState::Closed);
-        return Ok(live.map(table).try_for_each(|table| output::line(&table))?);
+        let mut tables = live.map(|row| table(row, row.state == GenerationState::Issuing));
+        return Ok(tables.try_for_each(|table| output::line(&table))?);
     }
     if rows.is_empty() {
         return Ok(output::line("no generation yet: make one with 'rederive generation create'")?);
@@ -220,11 +221,10 @@ fn list(site: &Site, toml: bool) -> Result<(), Failure> {
 }
 
 /// As `rederive hsm-worker` is told of it.
-fn table(row: &GenerationRow) -> String {
+pub(super) fn table(row: &GenerationRow, issuing: bool) -> String {
     format!(
-        "[[generation]]\nnumber = {}\nissuing = {}\nclass = \"{}\"\nshares = \"{:04x}-{:04x}\"\ncheck_value = \"{}\"\n",
+        "[[generation]]\nnumber = {}\nissuing = {issuing}\nclass = \"{}\"\nshares = \"{:04x}-{:04x}\"\ncheck_value = \"{}\"\n",
         row.number.number(),
-        row.state == GenerationState::Issuing,
         row.class.name(),
         row.shares.start(),
         row.shares.end(),

@@ -22,6 +22,7 @@ mod rotate;
 mod serve;
 mod token;
 mod worker;
+mod worker_files;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use rederive_hsm::worker::{AdminAnswer, AdminRequest};
 
 use super::config_file::ConfigFile;
 use super::generation::{self, Class, Wanted};
+use super::worker_files::WorkerFiles;
 use super::{Failure, block_on, can_be_recorded, generation_life, now, output, record};
 
 #[derive(Args)]
@@ -23,6 +24,8 @@ pub struct Rotate {
     config: ConfigFile,
     #[command(flatten)]
     choice: Choice,
+    #[command(flatten)]
+    workers: WorkerFiles,
     /// Show what is to be done, and do nothing
     #[arg(long)]
     plan: bool,
@@ -72,7 +75,7 @@ impl Rotate {
             if self.plan {
                 let registry = Registry::open_to_read(&site.registry()?).await?;
                 let (rotation, _) = self.choice.settle(&site, &registry).await?;
-                return show_plan(&site, &registry, &rotation).await;
+                return show_plan(&site, &registry, &rotation, &self.workers).await;
             }
             let (registry, _) = site.open_registry().await?;
             if self.abandon {
@@ -83,7 +86,10 @@ impl Rotate {
                 self.rotate(&site, &registry).await?;
             }
             match self.close {
-                Some(old) => generation_life::close(&site, &registry, number(old)?, self.breaks, None).await,
+                Some(old) => {
+                    generation_life::close(&site, &registry, number(old)?, self.breaks, None).await?;
+                    self.workers.remind_of_closed(old)
+                }
                 None => Ok(()),
             }
         })
@@ -91,7 +97,7 @@ impl Rotate {
 
     async fn rotate(&self, site: &Site, registry: &Registry) -> Result<(), Failure> {
         let (rotation, is_begun) = self.choice.settle(site, registry).await?;
-        show_plan(site, registry, &rotation).await?;
+        show_plan(site, registry, &rotation, &self.workers).await?;
         if !is_begun {
             can_be_recorded(site)?;
             if !self.yes && !output::confirmed()? {
@@ -99,8 +105,9 @@ impl Rotate {
             }
             registry.begin_rotation(&rotation).await?;
         }
-        let rotation = carry_out(site, registry).await?;
+        let rotation = carry_out(site, registry, &self.workers).await?;
         generation_life::progress(registry).await?;
+        self.workers.remind_of_retired(rotation.from)?;
         eprintln!("When nobody depends on generation {0} any more: rederive rotate --close {0}", rotation.from);
         Ok(())
     }
@@ -159,12 +166,15 @@ fn the_issuing_one(rows: &[GenerationRow], wanted: Option<u8>) -> Result<&Genera
     }
 }
 
-async fn carry_out(site: &Site, registry: &Registry) -> Result<Rotation, Failure> {
+async fn carry_out(site: &Site, registry: &Registry, workers: &WorkerFiles) -> Result<Rotation, Failure> {
     loop {
         let rotation = registry.rotation().await?.ok_or("the rotation was ended by somebody else")?;
         match step(&rotation, &registry.generations().await?)? {
             Step::Create => create(site, registry, &rotation).await?,
-            Step::Promote(next) => promote(site, registry, &next).await?,
+            Step::Promote(next) => {
+                workers.must_know(&next)?;
+                promote(site, registry, &next).await?;
+            }
             Step::Retire => {
                 eprintln!("3. retire generation {}", rotation.from);
                 let from = number(rotation.from)?;
@@ -244,7 +254,12 @@ fn holders(site: &Site, row: &GenerationRow) -> Vec<String> {
     names
 }
 
-async fn show_plan(site: &Site, registry: &Registry, rotation: &Rotation) -> Result<(), Failure> {
+async fn show_plan(
+    site: &Site,
+    registry: &Registry,
+    rotation: &Rotation,
+    workers: &WorkerFiles,
+) -> Result<(), Failure> {
     let rows = registry.generations().await?;
     let (from, next) = (row(&rows, rotation.from)?, rotation.to.map(|to| row(&rows, to)).transpose()?);
     let is = |done: bool| if done { "done" } else { "    " };
@@ -253,7 +268,7 @@ async fn show_plan(site: &Site, registry: &Registry, rotation: &Rotation) -> Res
     let name = next.map_or("the next generation".into(), |next| format!("generation {}", next.number));
     let (first, last) = (from.shares.start(), from.shares.end());
     let (token, class) = (&rotation.token, rotation.class.name());
-    let lines = [
+    let mut lines = vec![
         format!("A rotation: {name} takes the place of generation {}, shares {first:04x}-{last:04x}", from.number),
         match next {
             Some(next) => format!("  done  1. {}", generation::describe(next)),
@@ -272,6 +287,9 @@ async fn show_plan(site: &Site, registry: &Registry, rotation: &Rotation) -> Res
         ),
         "        4. show who still depends on which generation; nothing is closed".into(),
     ];
+    if let Some(line) = workers.plan() {
+        lines.insert(3, line);
+    }
     lines.iter().try_for_each(|line| output::line(line)).map_err(Failure::from)
 }
 

@@ -187,9 +187,13 @@ pub(super) fn of_module(token: &Token, table: &str) -> Outcome {
         "is the name that LoadCredential= gives it, without a path".into()
     })?;
     ensure((1..=64).contains(&token.sessions), at("sessions"), || "takes 1 to 64".into())?;
-    ensure(token.replicas.iter().all(|generation| *generation < 128), at("replicas"), || {
-        "takes generations, which go from 0 to 127".into()
-    })
+    of_generations(at("replicas"), &token.replicas)?;
+    of_generations(at("session_copies"), &token.session_copies)
+}
+
+fn of_generations<'a>(at: String, numbers: impl IntoIterator<Item = &'a u8>) -> Outcome {
+    let are_all = numbers.into_iter().all(|generation| *generation < 128);
+    ensure(are_all, at, || "takes generations, which go from 0 to 127".into())
 }
 
 /// A token whose worker is one of its own: all that is said here about the token would be nobody's.
@@ -203,6 +207,7 @@ fn of_socket(token: &Token) -> Outcome {
         ("pin_prompt", token.pin_prompt),
         ("sessions", token.sessions != 1),
         ("replicas", !token.replicas.is_empty()),
+        ("session_copies", !token.session_copies.is_empty()),
         ("cannot_tell", !token.cannot_tell.is_empty()),
         ("environment", !token.environment.is_empty()),
     ];

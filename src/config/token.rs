@@ -69,6 +69,9 @@ pub struct Token {
     /// The generations whose masters came here from another token.
     #[serde(default)]
     pub replicas: Vec<u8>,
+    /// The generations whose masters each session of a worker uses by a copy of its own, a session object.
+    #[serde(default)]
+    pub session_copies: BTreeSet<u8>,
     /// Whether other nodes use the worker behind the socket as well, whose requests are no alarm then.
     #[serde(default)]
     pub shared: bool,
@@ -107,6 +110,7 @@ impl Token {
             pin,
             sessions: self.sessions,
             classes: self.replicas.iter().map(|generation| (*generation, KeyClass::Replica)).collect(),
+            session_copies: self.session_copies.clone(),
             cannot_tell: self.cannot_tell.clone(),
             latch: Some(self.latch(state_dir)),
         })

@@ -139,7 +139,8 @@ impl WorkerFile {
             "missing: 'rederive generation list --toml' prints what stands there".into()
         })?;
         self.generation.iter().try_for_each(|one| self.check_generation(one))?;
-        self.rights.check()
+        self.rights.check()?;
+        self.rights.check_parts(token.workers)
     }
 
     fn check_generation(&self, one: &Generation) -> Outcome {
@@ -228,6 +229,21 @@ impl RightsTable {
         let strange = services.iter().find(|service| matches!(service.as_str(), "iam" | "sts"));
         ensure(strange.is_none(), "[rights] services", || {
             "iam and sts come with issue = true, and with nothing else".into()
+        })
+    }
+
+    /// Each worker has its part of a cap. One without would refuse what another grants.
+    fn check_parts(&self, workers: u16) -> Outcome {
+        let caps = [
+            ("signing_keys_per_second", self.signing_keys_per_second),
+            ("signatures_v2_per_second", self.signatures_v2_per_second),
+            ("issues_per_second", self.issues_per_second),
+            ("issues_per_account_a_day", self.issues_per_account_a_day),
+        ];
+        caps.into_iter().try_for_each(|(key, cap)| {
+            ensure(cap == 0 || cap >= u32::from(workers), format!("[rights] {key}"), || {
+                format!("{cap} cannot be shared by {workers} workers")
+            })
         })
     }
 

@@ -373,6 +373,7 @@ fn an_administrative_request_that_hangs_is_given_up() {
         pin: PinSource::Env("NONE".into()),
         sessions: 1,
         classes: Default::default(),
+        session_copies: Default::default(),
         cannot_tell: Default::default(),
         latch: None,
     };

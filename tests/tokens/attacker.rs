@@ -246,6 +246,21 @@ fn a_cap_bounds_it_and_its_alarm_is_seen() {
     assert!(metric(uses) >= 30, "uses of the master are counted");
 }
 
+/// As many workers as there are, the cap is one.
+#[test]
+fn several_workers_have_one_cap_together() {
+    let split = Split::new(&format!("{ISSUER}\nissues_per_account_a_day = 31"));
+    split.change("workers = 1", "workers = 2");
+    let watchdog = split.start();
+    watchdog.tells("the HSM worker is ready", 1);
+    let issued = |socket: &str| {
+        let mut wire = Wire::open(&split.path(socket));
+        (0..100).filter(|_| refused(&wire.ask(&issue(0))).is_none()).count()
+    };
+    assert_eq!((issued("hsm.sock"), issued("hsm.sock.1")), (16, 15));
+    watchdog.tells("ALARM: asked for more new keys a day than one account may have", 1);
+}
+
 /// Somebody else on the machine: neither the socket nor the files are theirs.
 #[test]
 fn another_user_gets_nothing() {

@@ -6,6 +6,7 @@ mod cells;
 mod ceremony;
 #[path = "../common/mod.rs"]
 mod common;
+mod copies;
 mod derivations;
 mod matrix;
 mod modules;

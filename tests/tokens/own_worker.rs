@@ -157,6 +157,43 @@ fn several_workers_listen_beside_each_other() {
     assert_eq!(node.metric("rederive_hsm_differences_total"), 0.0);
 }
 
+/// `rotate` tells what to put into a worker's configuration, waits for it, and goes on; what it prints is what works.
+#[test]
+fn a_rotation_tells_what_to_put_into_a_workers_configuration() {
+    let split = Split::new(ISSUER);
+    let watchdog = split.start();
+    let rotate = |more: &[&str]| {
+        let mut command = Command::new(REDERIVE);
+        command.args(["rotate", "--worker-config"]).arg(split.config()).args(more);
+        let ran = command.arg("--config").arg(split.path("operator.toml")).output().expect("runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (ran.status.success(), text(&ran.stdout), text(&ran.stderr))
+    };
+    let begins_anew = |from: &str, to: &str| {
+        let ready = watchdog.told("the HSM worker is ready");
+        split.change(from, to);
+        watchdog.signal("HUP");
+        watchdog.tells("the HSM worker is ready", ready);
+    };
+    for _ in 0..2 {
+        let (done, told, why) = rotate(&["--yes"]);
+        assert!(!done && told.contains("worker.toml needs this table"), "{told} {why}");
+        assert!(why.contains("reload each of these workers"), "{why}");
+    }
+    let told = rotate(&["--yes"]).1;
+    let table = told.split_once("\n[[generation]]").expect("a table").1;
+    let table = table.split_once("\n\n").map_or(table, |(table, _)| table);
+    begins_anew("[rights]", &format!("[[generation]]{table}\n[rights]"));
+    let (done, told, why) = rotate(&["--yes"]);
+    assert!(done && why.contains("set issuing = false for generation 0"), "{told} {why}");
+    let node = split.place.ready();
+    crate::modules::key_of(&split.place, &node, 1);
+
+    begins_anew("number = 0\nissuing = true", "number = 0\nissuing = false");
+    let (done, told, why) = rotate(&["--close", "0", "--breaks", "1"]);
+    assert!(done && why.contains("take the table of generation 0 out"), "{told} {why}");
+}
+
 /// The units are what `systemd` takes; the test's binary stands in for the installed one.
 #[test]
 fn systemd_takes_the_units() {

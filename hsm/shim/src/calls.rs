@@ -30,4 +30,5 @@ calls!(
     GetAttributeValue,
     SignInit,
     Sign,
+    CopyObject,
 );

@@ -99,6 +99,7 @@ fn replaced(list: CK_FUNCTION_LIST) -> CK_FUNCTION_LIST {
         C_GetAttributeValue: Some(get_attribute_value),
         C_SignInit: Some(sign_init),
         C_Sign: Some(sign),
+        C_CopyObject: Some(copy_object),
         ..list
     }
 }
@@ -233,6 +234,9 @@ forwarded!(find_objects, C_FindObjects, FindObjects,
 forwarded!(find_objects_final, C_FindObjectsFinal, FindObjectsFinal, (session: CK_SESSION_HANDLE), Some(session));
 forwarded!(get_attribute_value, C_GetAttributeValue, GetAttributeValue,
     (session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG), Some(session));
+forwarded!(copy_object, C_CopyObject, CopyObject,
+    (session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE, count: CK_ULONG,
+    copy: *mut CK_OBJECT_HANDLE), Some(session));
 forwarded!(sign_init, C_SignInit, SignInit,
     (session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE), Some(session));
 

@@ -6,7 +6,7 @@ use cryptoki::session::Session;
 
 use std::collections::BTreeSet;
 
-use super::{TokenError, call, cka_id};
+use super::{Token, TokenError, call, cka_id};
 use crate::access_key_id::Generation;
 use crate::config::{KeyClass, Untold};
 
@@ -85,8 +85,22 @@ enum Past {
     CameHere,
 }
 
+/// Where a key stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stands {
+    /// On the token.
+    OnToken,
+    /// In a session, as a copy, with which it ends.
+    InSession,
+}
+
+/// What a copy for a session is given; all else it has of the master. It cannot be modified even where the master can.
+pub(super) fn copied() -> [Attribute; 2] {
+    [Attribute::Token(false), Attribute::Modifiable(false)]
+}
+
 /// What the token must say of a key: all that was set, and where the key came from.
-fn demanded(class: KeyClass, past: Past) -> Vec<Attribute> {
+fn demanded(class: KeyClass, past: Past, stands: Stands) -> Vec<Attribute> {
     let mut attributes = vec![
         Attribute::KeyType(KeyType::GENERIC_SECRET),
         Attribute::AllowedMechanisms(vec![MechanismType::SHA256_HMAC]),
@@ -102,6 +116,11 @@ fn demanded(class: KeyClass, past: Past) -> Vec<Attribute> {
         attributes.push(Attribute::AlwaysSensitive(true));
         attributes.push(Attribute::NeverExtractable(past == Past::MadeHere));
     }
+    if stands == Stands::InSession {
+        let other = copied();
+        attributes.retain(|one| other.iter().all(|other| other.attribute_type() != one.attribute_type()));
+        attributes.extend(other);
+    }
     attributes
 }
 
@@ -109,29 +128,30 @@ fn demanded(class: KeyClass, past: Past) -> Vec<Attribute> {
 ///
 /// A `replica` is what a ceremony leaves on either token: sealed, and from there or from here.
 pub(super) fn check(
-    token: &str,
+    token: &Token,
     session: &Session,
     key: ObjectHandle,
     generation: Generation,
     class: KeyClass,
-    cannot_tell: &BTreeSet<Untold>,
+    stands: Stands,
 ) -> Result<(), TokenError> {
-    let is = |mut demanded: Vec<Attribute>| {
-        demanded.retain(|attribute| is_told(attribute, cannot_tell));
-        first_wrong(token, session, key, demanded)
+    let is = |past| {
+        let mut demanded = demanded(class, past, stands);
+        demanded.retain(|attribute| is_told(attribute, &token.config.cannot_tell));
+        first_wrong(&token.name, session, key, demanded)
     };
     let wrong = match class {
-        KeyClass::Strict | KeyClass::Copyable => is(demanded(class, Past::MadeHere))?,
-        KeyClass::Replicable => is(demanded(class, Past::MadeToBeMoved))?,
-        KeyClass::Replica => match is(demanded(class, Past::MadeToBeMoved))? {
-            Some(_) => is(demanded(class, Past::CameHere))?,
+        KeyClass::Strict | KeyClass::Copyable => is(Past::MadeHere)?,
+        KeyClass::Replicable => is(Past::MadeToBeMoved)?,
+        KeyClass::Replica => match is(Past::MadeToBeMoved)? {
+            Some(_) => is(Past::CameHere)?,
             None => None,
         },
     };
     match wrong {
         None => Ok(()),
         Some((wanted, found)) => Err(TokenError::Attribute {
-            token: token.to_owned(),
+            token: token.name.clone(),
             generation,
             attribute: name(wanted.attribute_type()),
             found,

@@ -20,6 +20,7 @@ pub use session::TokenSession;
 
 use std::sync::Arc;
 
+use attributes::Stands;
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 use cryptoki::object::{Attribute, ObjectClass, ObjectHandle};
@@ -125,6 +126,18 @@ pub enum TokenError {
         demanded: String,
         /// The class recorded for the generation.
         class: &'static str,
+    },
+    /// The configuration wants a master copied to session objects, and it cannot be.
+    #[error(
+        "token '{token}': 'session_copies' names generation {generation}, whose key cannot be copied ({reason}): it is for keys of class 'copyable', made by 'rederive generation create --class copyable'"
+    )]
+    Copy {
+        /// Name in the configuration.
+        token: String,
+        /// The generation.
+        generation: Generation,
+        /// Its class, or what the token said.
+        reason: String,
     },
     /// The check value is not the recorded one: another key.
     #[error(
@@ -272,8 +285,10 @@ impl Token {
         self.find_key(session, generation, self.config.class_of(config))
     }
 
+    /// On the token: copies of it in sessions have its CKA_ID as well.
     fn find_key(&self, session: &Session, generation: Generation, class: KeyClass) -> Result<ObjectHandle, TokenError> {
-        let template = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Id(cka_id(generation))];
+        let on_token = Attribute::Token(true);
+        let template = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Id(cka_id(generation)), on_token];
         let found = session.find_objects(&template).map_err(|error| call(&self.name, error))?;
         let &[key] = found.as_slice() else {
             return Err(TokenError::Master {
@@ -283,8 +298,39 @@ impl Token {
                 generation,
             });
         };
-        attributes::check(&self.name, session, key, generation, class, &self.config.cannot_tell)?;
+        attributes::check(self, session, key, generation, class, Stands::OnToken)?;
         Ok(key)
+    }
+
+    /// The key that a session signs with: the master itself or, where the configuration says so, a copy of it that ends with the
+    /// session.
+    fn key_to_sign_with(
+        &self,
+        session: &Session,
+        generation: Generation,
+        config: &GenerationConfig,
+    ) -> Result<ObjectHandle, TokenError> {
+        let master = self.find_master(session, generation, config)?;
+        if !self.config.session_copies.contains(&generation.number()) {
+            return Ok(master);
+        }
+        let class = self.config.class_of(config);
+        let cannot = |reason| TokenError::Copy { token: self.name.clone(), generation, reason };
+        if matches!(class, KeyClass::Strict | KeyClass::Replicable) {
+            return Err(cannot(format!("its class is '{}'", class.name())));
+        }
+        let copy = session.copy_object(master, &attributes::copied()).map_err(|error| match error {
+            Error::Pkcs11(
+                RvError::ActionProhibited
+                | RvError::AttributeReadOnly
+                | RvError::TemplateInconsistent
+                | RvError::FunctionNotSupported,
+                _,
+            ) => cannot(error.to_string()),
+            _ => call(&self.name, error),
+        })?;
+        attributes::check(self, session, copy, generation, class, Stands::InSession)?;
+        Ok(copy)
     }
 
     /// Ends the use of the module, after every session was dropped and every thread joined.

@@ -30,7 +30,8 @@ struct Open {
 }
 
 impl TokenSession {
-    /// Opens a session, finds the master of each generation, checks its attributes and its check value.
+    /// Opens a session, finds the master of each generation, checks its attributes and its check value; copies it first, where it
+    /// is to be used by a copy.
     pub fn open(token: Arc<Token>, generations: Vec<GenerationConfig>) -> Result<Self, TokenError> {
         let mut session = Self { token, generations, open: None };
         session.reopen()?;
@@ -49,7 +50,7 @@ impl TokenSession {
         let mut missing = None;
         for config in &self.generations {
             let Some(generation) = config.generation() else { continue };
-            let key = match self.token.find_master(&session, generation, config) {
+            let key = match self.token.key_to_sign_with(&session, generation, config) {
                 Err(error @ TokenError::Master { found: 0, .. }) => {
                     missing = Some(error);
                     continue;
