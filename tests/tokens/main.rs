@@ -16,6 +16,7 @@ mod own_worker;
 mod pin;
 mod place;
 mod plant;
+mod queue;
 mod replicas;
 mod rotation;
 mod soak;
