@@ -44,6 +44,9 @@ pub struct Pair {
 }
 
 const ROUNDS: usize = 31;
+/// In process, many short rounds: some of them are left alone by whatever else the machine does.
+const SHORT_ROUNDS: usize = 2000;
+const SHORT_ROUND: u32 = 1000;
 const HOST: &str = "examplebucket.s3.example.test:9000";
 
 fn main() {
@@ -150,14 +153,17 @@ fn in_process(runtime: &tokio::runtime::Runtime, authority: &Authority, root: &P
     println!("in process, key at hand, canonical request of {} bytes (target: a ratio of at most 2)", canonical.len());
     for (name, verify) in [("verify", &verify as &dyn Fn(u32)), ("verify_at_hand, as the RPC calls it first", &at_hand)]
     {
-        let (ours, theirs) = in_turn(|| time(|| verify(10_000)), || time(|| bare(10_000)));
-        let per = |seconds: f64| seconds / 10_000.0 * 1e9;
-        println!(
-            "  {name}: {:.0} ns, bare hashing of the same bytes {:.0} ns, ratio {:.2}",
-            per(ours),
-            per(theirs),
-            ours / theirs
-        );
+        let rounds: Vec<_> =
+            (0..SHORT_ROUNDS).map(|_| [time(|| verify(SHORT_ROUND)), time(|| bare(SHORT_ROUND))]).collect();
+        // What else runs on the processor slows the hash, which waits for itself, much less than all other code.
+        for (share, what) in [(2, "the middle of the rounds"), (10, "the quickest tenth of them")] {
+            let [ours, theirs] = [0, 1].map(|which| {
+                let mut times: Vec<_> = rounds.iter().map(|round| round[which]).collect();
+                times.sort_by(f64::total_cmp);
+                times[times.len() / share] / f64::from(SHORT_ROUND) * 1e9
+            });
+            println!("  {name}, {what}: {ours:.0} ns, bare hashing {theirs:.0} ns, ratio {:.2}", ours / theirs);
+        }
     }
 }
 

@@ -104,10 +104,16 @@ fn refused(answer: &Answer) -> Option<Reason> {
 /// The same attacks on a pure verifier's worker and, as the control, on one that has the right.
 #[test]
 fn a_serve_that_was_taken_over_gets_nothing_beyond_the_rights() {
+    let all = "issue = true\nservices = [\"*\"]\nregions = [\"*\"]\nsignature_v2 = [\"s3\", \"sqs\"]";
+    let (verifier, issuer) = (Split::new(VERIFIER), Split::new(all));
+    let (_verifier, _issuer) = (verifier.start(), issuer.start());
+    let mut narrow = Wire::open(&verifier.path("hsm.sock"));
+    let mut wide = Wire::open(&issuer.path("hsm.sock"));
     let good = id("AKIA", 0);
     let mut wrong_tag = good.as_str().to_owned();
     wrong_tag.replace_range(19.., if good.as_str().ends_with('A') { "B" } else { "A" });
     let wrong_tag = AccessKeyId::parse(wrong_tag.as_bytes()).expect("well-formed");
+    // Not before the workers run: a head of some seconds ago is refused for its time.
     let now = sign::now();
     // What is asked, what a verifier's worker says, and whether a worker with every right that there is gives it.
     let rows = [
@@ -138,11 +144,6 @@ fn a_serve_that_was_taken_over_gets_nothing_beyond_the_rights() {
         ("a tag key of another generation", Request::TagKey(generation(9)), Some(Reason::Generation), false),
         ("a check of another generation", Request::Check(generation(9)), Some(Reason::Generation), false),
     ];
-    let all = "issue = true\nservices = [\"*\"]\nregions = [\"*\"]\nsignature_v2 = [\"s3\", \"sqs\"]";
-    let (verifier, issuer) = (Split::new(VERIFIER), Split::new(all));
-    let (_verifier, _issuer) = (verifier.start(), issuer.start());
-    let mut narrow = Wire::open(&verifier.path("hsm.sock"));
-    let mut wide = Wire::open(&issuer.path("hsm.sock"));
     let mut reasons = BTreeSet::new();
     for (what, request, reason, has_right) in rows {
         let answer = narrow.ask(&request);
