@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
+use zeroize::Zeroizing;
+
 use crate::wire::{self, Malformed};
 
 /// Reads one frame's body; `false` when the other end has closed between frames.
@@ -17,12 +19,17 @@ pub(super) fn read(input: &mut impl Read, body: &mut Vec<u8>) -> Result<bool, st
     Ok(true)
 }
 
-/// Writes one frame, in one buffer that is wiped.
+/// Writes one frame.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8]) -> Result<(), std::io::Error> {
-    let mut frame = zeroize::Zeroizing::new(Vec::with_capacity(wire::LENGTH_BYTES + body.len()));
+    socket.write_all(&of(body))
+}
+
+/// One frame, in one buffer that is wiped.
+pub(super) fn of(body: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut frame = Zeroizing::new(Vec::with_capacity(wire::LENGTH_BYTES + body.len()));
     frame.extend_from_slice(&wire::length_prefix(body));
     frame.extend_from_slice(body);
-    socket.write_all(&frame)
+    frame
 }
 
 /// A frame that follows no format ends its connection.
