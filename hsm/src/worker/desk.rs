@@ -23,11 +23,12 @@ const QUEUE: usize = 1024;
 const PROVE: Duration = Duration::from_secs(10);
 /// What most requests need for their body.
 const ROOM: usize = 4096;
-/// Answers that are written together, at most, and bytes of them.
+/// Answers that are written together, at most.
 const TOGETHER: usize = 4;
-/// No answer waits for the next ones where they take longer.
-const FAST: Duration = Duration::from_micros(200);
+/// Bytes that they have room for; an answer that holds a secret takes a fraction of it.
 const ANSWERS: usize = 1024;
+/// No answer waits for the next one if it took longer itself.
+const FAST: Duration = Duration::from_micros(200);
 /// How long it may drain and finalize before it is gone all the same.
 const DRAIN: Duration = Duration::from_secs(2);
 
