@@ -94,9 +94,11 @@ pub(super) fn given<'r, 'a>(
 
 pub(super) fn forms(given: &Given<'_, '_>, request: &SignedRequest<'_, '_>) -> CanonicalForms {
     let (path, query) = given.path_and_query();
+    let mut uri = path::part(path, &gateway::paths(given), given.family);
+    path::add_targets(&mut uri, given);
     CanonicalForms {
         method: methods(given.head.method()),
-        uri: path::part(path, &gateway::paths(given), given.family),
+        uri,
         query: query::part(query, &gateway::queries(given)),
         headers: headers::part(given),
         host: host::part(given, Some(&request.scope())),

@@ -2,6 +2,7 @@
 
 use super::given::{Given, first_segment, split_target};
 use super::variants::Step;
+use crate::sigv4::Body;
 
 /// Headers in which gateways hand on the target that they received.
 const ORIGINAL_TARGETS: [&str; 6] = [
@@ -55,7 +56,16 @@ pub(super) fn queries(given: &Given<'_, '_>) -> Vec<(Vec<u8>, Step)> {
         let step = Step::new(format!("query={name}"), format!("the query were that of {name}: a proxy rewrote it"));
         (split_target(target).1.to_vec(), step)
     };
-    original_targets(given).into_iter().map(query).collect()
+    original_targets(given).into_iter().map(query).chain(with_form(given)).collect()
+}
+
+/// The parameters of a form in the body, as if they stood in the query.
+fn with_form(given: &Given<'_, '_>) -> Option<(Vec<u8>, Step)> {
+    let is_form = given.header("content-type")?.starts_with(b"application/x-www-form-urlencoded");
+    let Body::Bytes(body) = given.body else { return None };
+    let (_, query) = given.path_and_query();
+    let condition = "the parameters of the body were signed as if they stood in the query";
+    is_form.then(|| ([query, b"&", body].concat(), Step::new("query=with-form", condition)))
 }
 
 fn prefix_added(prefix: &[u8]) -> Step {

@@ -50,17 +50,35 @@ enum Values {
     Collapsed,
     /// Runs of blanks as they are.
     AsSent,
+    /// Runs of blanks as they are between quotation marks, as the documentation once had it.
+    QuotedKept,
+    /// Only blanks collapsed, not tabs.
+    TabsKept,
+    /// Each byte taken for a character of Latin-1: HTTP libraries write them so what was signed in UTF-8.
+    Utf8,
+    /// The other way round.
+    Latin1,
+    /// The values of a repeated header in order.
+    Sorted,
     JoinedWithBlank,
     First,
     Last,
     /// A line for each value.
     Lines,
+    /// In the order of whole lines: `a-b:` stands before `a:`.
+    SortedLines,
     /// A line for each value, and the name listed as often.
     LinesAndNames,
 }
 
-const FORMS: [(Values, &str, &str); 6] = [
+const FORMS: [(Values, &str, &str); 12] = [
     (Values::AsSent, "headers=nocollapse", "runs of blanks in header values were signed as they are, not as one blank"),
+    (Values::QuotedKept, "headers=quoted-kept", "runs of blanks between quotation marks were signed as they are"),
+    (Values::TabsKept, "headers=tabs-kept", "tabs in header values were signed as tabs, not as blanks"),
+    (Values::Utf8, "headers=utf-8", "header values were signed in UTF-8 and sent in Latin-1"),
+    (Values::Latin1, "headers=latin-1", "header values were signed in Latin-1 and sent in UTF-8"),
+    (Values::SortedLines, "headers=sorted-as-lines", "header lines were sorted as `name:value` texts, not by name"),
+    (Values::Sorted, "headers=sorted-values", "the values of a repeated header were sorted"),
     (Values::JoinedWithBlank, "headers=joined-with-blank", "the values of a repeated header were joined by `, `"),
     (Values::First, "headers=first-of-repeated", "of a repeated header only the first value were signed"),
     (Values::Last, "headers=last-of-repeated", "of a repeated header only the last value were signed"),
@@ -173,7 +191,11 @@ impl Block<'_, '_, '_> {
     /// value has no line.
     fn write(&self, values: Values, instead: Option<(&[u8], Option<&[u8]>)>) -> Vec<u8> {
         let mut text = Vec::new();
-        for name in &self.names {
+        let mut names: Vec<_> = self.names.iter().collect();
+        if values == Values::SortedLines {
+            names.sort_by_key(|name| [name, &b":"[..]].concat());
+        }
+        for name in names {
             let got: Vec<&[u8]> = match instead {
                 Some((changed, value)) if changed == name => value.into_iter().collect(),
                 _ if name == b"host" => vec![&[HOST]],
@@ -194,20 +216,17 @@ impl Block<'_, '_, '_> {
 }
 
 fn put_lines(text: &mut Vec<u8>, name: &[u8], got: &[&[u8]], values: Values) {
-    let one: Vec<Vec<u8>> = got
-        .iter()
-        .map(|value| match values {
-            Values::AsSent => value.to_vec(),
-            _ => collapsed(value),
-        })
-        .collect();
+    let mut one: Vec<Vec<u8>> = got.iter().map(|value| write_value(value, values)).collect();
+    if values == Values::Sorted {
+        one.sort();
+    }
     let lines = match values {
         _ if one.is_empty() => vec![],
         Values::First => vec![one[0].clone()],
         Values::Last => vec![one[one.len() - 1].clone()],
         Values::Lines | Values::LinesAndNames => one,
         Values::JoinedWithBlank => vec![one.join(&b", "[..])],
-        Values::Collapsed | Values::AsSent => vec![one.join(&b',')],
+        _ => vec![one.join(&b',')],
     };
     for line in lines {
         text.extend_from_slice(name);
@@ -217,10 +236,42 @@ fn put_lines(text: &mut Vec<u8>, name: &[u8], got: &[&[u8]], values: Values) {
     }
 }
 
+fn write_value(value: &[u8], values: Values) -> Vec<u8> {
+    match values {
+        Values::AsSent => value.to_vec(),
+        Values::QuotedKept => {
+            let parts = value.split(|byte| *byte == b'"').enumerate();
+            let collapse = |part: &[u8]| {
+                let words = collapsed(part);
+                let blank = |is: bool| if is && !words.is_empty() { &b" "[..] } else { b"" };
+                let is_blank = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
+                [blank(is_blank(part.first())), &words, blank(is_blank(part.last()))].concat()
+            };
+            let parts = parts.map(|(at, part)| if at % 2 == 1 { part.to_vec() } else { collapse(part) });
+            parts.collect::<Vec<_>>().join(&b'"').trim_ascii().to_vec()
+        }
+        Values::TabsKept => {
+            let words = value.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+            words.collect::<Vec<_>>().join(&b' ')
+        }
+        Values::Utf8 => collapsed(value).into_iter().map(char::from).collect::<String>().into_bytes(),
+        Values::Latin1 => {
+            let text = String::from_utf8(collapsed(value)).unwrap_or_default();
+            text.chars().filter_map(|char| u8::try_from(char).ok()).collect()
+        }
+        _ => collapsed(value),
+    }
+}
+
 /// The value with each run of blanks as one.
 pub(super) fn collapsed(value: &[u8]) -> Vec<u8> {
     let words = value.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(&b' ')
+}
+
+/// What clients commonly send in a header that is changed on the way.
+pub(super) fn common_values(name: &str) -> &'static [&'static str] {
+    TOUCHED.iter().find(|(touched, _)| *touched == name).map_or(&[], |(_, values)| values)
 }
 
 /// Values that a header may have had when it was signed.

@@ -2,6 +2,7 @@
 
 use super::given::{Given, first_segment};
 use super::variants::{Part, Step};
+use crate::sigv2::bucket_of_host;
 use crate::sigv4::CredentialScope;
 
 /// Headers in which gateways hand on the host that they received.
@@ -35,6 +36,19 @@ pub(super) fn part(given: &Given<'_, '_>, scope: Option<&CredentialScope<'_>>) -
         rewritten(&mut part, &name);
     }
     Some(part)
+}
+
+/// The bucket that the host names, or none. Without names of the service to compare the host with, each beginning of
+/// the host may be one.
+pub(super) fn buckets(host: &[u8], names: &[String]) -> Vec<Option<Vec<u8>>> {
+    if !names.is_empty() {
+        return vec![bucket_of_host(host, names)];
+    }
+    let bare = host.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
+    let dots = memchr::memchr_iter(b'.', &bare).map(|dot| Some(bare[..dot].to_vec()));
+    let is_address = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') || host.starts_with(b"[");
+    let in_host = dots.chain([Some(bare.clone())]).take(8).filter(|_| !is_address);
+    std::iter::once(None).chain(in_host).collect()
 }
 
 /// Names that the request or the caller gives, with and without their ports.

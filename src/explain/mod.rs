@@ -136,7 +136,7 @@ fn explain_steps<'a>(
             return Ok(());
         }
         Err(refusal) => {
-            let form = posted_form(head, body).ok_or(refusal)?;
+            let form = posted_form(head, body, options.hosts).ok_or(refusal)?;
             match SignedRequest::parse_form(head, &form) {
                 Err(Refusal::UnsupportedScheme(Scheme::V2(_))) => {
                     v2::explain_form(head, &form, options, explanation);
@@ -181,16 +181,39 @@ fn judge<'a>(
     Ok(())
 }
 
-/// The form that the body is, if the credentials can stand nowhere else. Where the path names no bucket, it is taken to
-/// be the first label of the host.
-fn posted_form<'a>(head: &RequestHead<'a>, body: Body<'a>) -> Option<PostForm<'a>> {
+/// The form that the body is, if the credentials can stand nowhere else. Where the path names no bucket, the host does: of
+/// the names that it may be, the one that the policy takes.
+fn posted_form<'a>(head: &RequestHead<'a>, body: Body<'a>, hosts: &[String]) -> Option<PostForm<'a>> {
     let (Err(Refusal::UnsupportedScheme(Scheme::PostForm)), Body::Bytes(body)) = (SignedRequest::parse(head), body)
     else {
         return None;
     };
-    let host = (head.target() == b"/").then(|| header(head, "host")).flatten();
-    let bucket = host.and_then(|host| std::str::from_utf8(host).ok()?.split('.').next());
-    Some(PostForm { content: FormContent::Body(body), bucket })
+    let form = |bucket| PostForm { content: FormContent::Body(body), bucket };
+    let buckets = buckets_of_form(head, hosts);
+    let forms = || buckets.iter().map(|bucket| form(Some(*bucket)));
+    let right = forms().find(|form| is_as_its_policy_demands(head, form));
+    Some(right.or_else(|| forms().next()).unwrap_or_else(|| form(None)))
+}
+
+/// The buckets that the host may name, where the path names none.
+fn buckets_of_form<'a>(head: &RequestHead<'a>, hosts: &[String]) -> Vec<&'a str> {
+    let (path, _) = given::split_target(head.target());
+    let host = header(head, "host").filter(|_| path == b"/").unwrap_or_default();
+    let lengths = host::buckets(host, hosts).into_iter().flatten().map(|bucket| bucket.len());
+    lengths.filter_map(|length| std::str::from_utf8(&host[..length]).ok()).collect()
+}
+
+/// Whether a form was what its policy demands when it was signed.
+fn is_as_its_policy_demands<'a>(head: &RequestHead<'a>, form: &PostForm<'a>) -> bool {
+    match SignedRequest::parse_form(head, form) {
+        Ok(request) => {
+            let expectation = Expectation { service: request.scope().service(), regions: Regions::Any };
+            let scoped = request.check_scope_and_time(&expectation, request.date().unix());
+            scoped.is_ok_and(|scoped| scoped.string_to_sign(Body::Absent).is_ok())
+        }
+        Err(Refusal::UnsupportedScheme(Scheme::V2(_))) => v2::is_as_its_policy_demands(head, form),
+        Err(_) => false,
+    }
 }
 
 fn signing_key(secret: &[u8], string_to_sign: &StringToSign<'_, '_>) -> PreparedSigningKey {

@@ -1,5 +1,6 @@
 //! The canonical path in the forms in which signers write it, and for the paths that a gateway may have changed.
 
+use super::given::Given;
 use super::variants::{Part, Step};
 use crate::sigv4::{Family, Place, decode, put_encoded, put_reencoded};
 
@@ -29,6 +30,8 @@ enum Coding {
     /// All of the sub-delimiters that RFC 3986 allows in a path left as they are.
     SubDelims,
     LowerHex,
+    /// `~` encoded as well, as before RFC 3986: Python's quote up to 3.6, Java's URLEncoder.
+    Tilde,
     /// A raw `+` taken for a blank, as in a query: npm's aws4 does so.
     PlusAsBlank,
 }
@@ -39,7 +42,7 @@ const S3: Style = (Shape::AsSent, Coding::Reencoded);
 const OTHERS: Style = (Shape::Normalized, Coding::Double);
 
 /// In the order in which they are to be named where several give the same text.
-const STYLES: [Style; 18] = [
+const STYLES: [Style; 19] = [
     S3,
     OTHERS,
     (Shape::AsSent, Coding::ReencodedSlashes),
@@ -54,6 +57,7 @@ const STYLES: [Style; 18] = [
     (Shape::AsSent, Coding::Script),
     (Shape::AsSent, Coding::SubDelims),
     (Shape::AsSent, Coding::LowerHex),
+    (Shape::AsSent, Coding::Tilde),
     (Shape::AsSent, Coding::PlusAsBlank),
     (Shape::AsSent, Coding::Decoded),
     (Shape::Normalized, Coding::Decoded),
@@ -67,6 +71,8 @@ pub(super) fn part(path: &[u8], others: &[(Vec<u8>, Step)], family: Family) -> P
     for style in STYLES {
         part.add(write(path, style), vec![step(style)]);
     }
+    let condition = "the path were signed without the slash that it begins with";
+    part.add(&write(path, documented)[1..], vec![Step::new("uri=no-leading-slash", condition)]);
     for (path, step) in others {
         part.add(write(path, documented), vec![step.clone()]);
     }
@@ -76,6 +82,21 @@ pub(super) fn part(path: &[u8], others: &[(Vec<u8>, Step)], family: Family) -> P
         }
     }
     part
+}
+
+/// More than the path in its place.
+pub(super) fn add_targets(part: &mut Part, given: &Given<'_, '_>) {
+    let (path, query) = given.path_and_query();
+    let with_query = [path, b"?", query].concat();
+    let target = if query.is_empty() { path } else { &with_query };
+    part.add(target, vec![Step::new("uri=with-query", "the path were signed with the query behind it")]);
+    for scheme in [&b"http://"[..], b"https://"] {
+        let host = given.header("host").unwrap_or_default();
+        for target in [path, target] {
+            let step = Step::new("uri=absolute", "a whole URL were signed in place of the path");
+            part.add([scheme, host, target].concat(), vec![step]);
+        }
+    }
 }
 
 fn step((shape, coding): Style) -> Step {
@@ -93,6 +114,7 @@ fn step((shape, coding): Style) -> Step {
         Coding::Script => ("reenc-script", "encoded but for `!'()*`"),
         Coding::SubDelims => ("reenc-sub-delims", "encoded but for `!$&'()*+,;=:@`"),
         Coding::LowerHex => ("reenc-lower-hex", "encoded with lower-case hexadecimal digits"),
+        Coding::Tilde => ("reenc-tilde", "encoded, `~` included"),
         Coding::PlusAsBlank => ("reenc-plus-as-blank", "decoded once, `+` into a blank, and encoded once"),
     };
     Step::new(format!("uri={shape_name}{coding_name}"), format!("the path were signed {coding_text}{shape_text}"))
@@ -136,6 +158,10 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
             put_reencoded(&mut encoded, text, Place::Path);
             lower_hex(&mut encoded);
         }
+        Coding::Tilde => {
+            put_reencoded(&mut encoded, text, Place::Path);
+            encoded = replace(&encoded, b'~', b"%7E");
+        }
         Coding::PlusAsBlank => put_segments(&mut encoded, &decode(text, Place::Query)),
     }
     encoded
@@ -155,6 +181,12 @@ pub(super) fn put_but(encoded: &mut Vec<u8>, text: &[u8], kept: &[u8]) {
             put_encoded(encoded, &[*byte]);
         }
     }
+}
+
+/// Puts a text in the place of a byte.
+pub(super) fn replace(text: &[u8], byte: u8, by: &[u8]) -> Vec<u8> {
+    let pieces = text.split(|other| *other == byte);
+    pieces.collect::<Vec<_>>().join(by)
 }
 
 /// Makes the digits of every escape lower case.

@@ -1,6 +1,6 @@
 //! The canonical query in the forms in which signers write it, and with what may have been changed in it on the way.
 
-use super::path::{lower_hex, put_but};
+use super::path::{lower_hex, put_but, replace};
 use super::variants::{Part, Step};
 use crate::sigv4::{Place, decode, put_encoded, put_reencoded};
 
@@ -20,12 +20,17 @@ enum Coding {
     Reencoded,
     LiteralPlus,
     Raw,
+    /// What was sent without an escape is escaped, but for `=`: s3fs does so.
+    Escaped,
+    EqualsKept,
     SpaceAsPlus,
     SlashKept,
     Script,
     /// `application/x-www-form-urlencoded`: blanks as `+`, `*` kept, `~` encoded.
     Form,
     LowerHex,
+    /// `~` encoded as well.
+    Tilde,
     Double,
     Decoded,
 }
@@ -39,6 +44,8 @@ enum Order {
     AsText,
     NamesOnly,
     NoCase,
+    /// As decoded: an encoded character stands before letters, and most of those that are encoded after them.
+    Decoded,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,7 +75,7 @@ const DOCUMENTED: Style =
     Style { coding: Coding::Reencoded, order: Order::Sorted, equals: Equals::Always, repeated: Repeated::All };
 const RAW: Style = Style { coding: Coding::Raw, order: Order::AsSent, equals: Equals::AsSent, ..DOCUMENTED };
 
-const CODINGS: [Coding; 9] = [
+const CODINGS: [Coding; 12] = [
     Coding::LiteralPlus,
     Coding::Raw,
     Coding::SlashKept,
@@ -76,10 +83,13 @@ const CODINGS: [Coding; 9] = [
     Coding::Script,
     Coding::Form,
     Coding::LowerHex,
+    Coding::Tilde,
     Coding::Double,
+    Coding::EqualsKept,
+    Coding::Escaped,
     Coding::Decoded,
 ];
-const ORDERS: [Order; 4] = [Order::AsSent, Order::AsText, Order::NamesOnly, Order::NoCase];
+const ORDERS: [Order; 5] = [Order::AsSent, Order::AsText, Order::NamesOnly, Order::NoCase, Order::Decoded];
 const EQUALS: [Equals; 2] = [Equals::AsSent, Equals::NotBeforeNothing];
 const REPEATED: [Repeated; 2] = [Repeated::First, Repeated::Last];
 
@@ -90,10 +100,15 @@ pub(super) fn part(query: &[u8], others: &[(Vec<u8>, Step)]) -> Part {
     for style in styles() {
         part.add(write(&pieces, style), steps(style));
     }
+    part.add(raw(query), steps(RAW));
     for (left_out, piece) in pieces.iter().enumerate().take(MOST_LEFT_OUT) {
         let rest: Vec<_> = pieces.iter().enumerate().filter(|(at, _)| *at != left_out).map(|(_, p)| *p).collect();
         part.add(write(&rest, DOCUMENTED), vec![without(piece)]);
     }
+    let condition = "a `;` in the query parted parameters as `&` does";
+    let parted = replace(query, b';', b"&");
+    part.add(write(&self::pieces(&parted), DOCUMENTED), vec![Step::new("query=semicolon", condition)]);
+    add_without_empty(&mut part, &pieces);
     if !pieces.is_empty() {
         part.add(Vec::new(), vec![Step::new("query=without-all", "the query were not signed at all")]);
     }
@@ -103,13 +118,32 @@ pub(super) fn part(query: &[u8], others: &[(Vec<u8>, Step)]) -> Part {
     part
 }
 
-/// Those with one deviation first.
-fn styles() -> Vec<Style> {
+/// Python's parse_qs takes parameters without a value for none, and what it gives is encoded in one way or another.
+fn add_without_empty(part: &mut Part, pieces: &[Piece<'_>]) {
+    let rest: Vec<_> =
+        pieces.iter().filter(|piece| piece.value.is_some_and(|value| !value.is_empty())).copied().collect();
+    if rest.len() == pieces.len() {
+        return;
+    }
+    let step = Step::new("query=without-empty", "parameters without a value were not signed");
+    part.add(write(&rest, DOCUMENTED), vec![step.clone()]);
+    for style in singles() {
+        part.add(write(&rest, style), [vec![step.clone()], steps(style)].concat());
+    }
+}
+
+/// With one deviation each.
+fn singles() -> Vec<Style> {
     let codings = CODINGS.map(|coding| Style { coding, ..DOCUMENTED });
     let orders = ORDERS.map(|order| Style { order, ..DOCUMENTED });
     let equals = EQUALS.map(|equals| Style { equals, ..DOCUMENTED });
     let repeated = REPEATED.map(|repeated| Style { repeated, ..DOCUMENTED });
-    let singles = [&orders[..], &equals, &codings, &[RAW], &repeated].concat();
+    [&orders[..], &equals, &codings, &[RAW], &repeated].concat()
+}
+
+/// Those with one deviation first.
+fn styles() -> Vec<Style> {
+    let singles = singles();
     let of_two = |a: &Style| {
         let two = |b: &Style| Style {
             coding: if a.coding == DOCUMENTED.coding { b.coding } else { a.coding },
@@ -152,6 +186,7 @@ fn order_step(order: Order) -> Option<(&'static str, &'static str)> {
             Some(("sorted-as-text", "the query were sorted as `name=value` texts, not by name and then by value"))
         }
         Order::NamesOnly => Some(("sorted-by-name", "the query were sorted by name alone, not by value as well")),
+        Order::Decoded => Some(("sorted-decoded", "the query were sorted as decoded, not as encoded")),
         Order::NoCase => Some(("sorted-nocase", "the query were sorted without regard to case")),
     }
 }
@@ -171,11 +206,17 @@ fn coding_step(coding: Coding) -> Option<(&'static str, &'static str)> {
         Coding::Reencoded => return None,
         Coding::LiteralPlus => ("literal-plus", "a `+` in the query meant a plus, not a blank"),
         Coding::Raw => ("raw-sorted", "the query were signed with its characters as they were sent, sorted"),
+        Coding::Escaped => (
+            "escaped",
+            "what stands unescaped in the query were escaped, `=` excepted, and its escapes were signed as they are",
+        ),
+        Coding::EqualsKept => ("equals-kept", "equals signs within values were signed as they are, not as `%3D`"),
         Coding::SpaceAsPlus => ("space-as-plus", "blanks in the query were signed as `+`, not as `%20`"),
         Coding::SlashKept => ("slash-kept", "slashes in the query were signed as they are, not as `%2F`"),
         Coding::Script => ("script", "`!'()*` in the query were signed as they are"),
         Coding::Form => ("form", "the query were signed encoded as a form (blanks as `+`, `*` kept, `~` encoded)"),
         Coding::LowerHex => ("lower-hex", "the escapes in the query were signed with lower-case digits"),
+        Coding::Tilde => ("tilde", "`~` in the query were signed as `%7E`"),
         Coding::Double => ("double", "the query were encoded once more"),
         Coding::Decoded => ("decoded", "the query were signed decoded"),
     })
@@ -201,6 +242,12 @@ fn pieces(query: &[u8]) -> Vec<Piece<'_>> {
         .collect()
 }
 
+/// As it was sent, empty pieces included.
+fn raw(query: &[u8]) -> Vec<u8> {
+    let is_signature = |text: &&[u8]| text.starts_with(b"X-Amz-Signature=");
+    query.split(|byte| *byte == b'&').filter(|text| !is_signature(text)).collect::<Vec<_>>().join(&b'&')
+}
+
 fn write(pieces: &[Piece<'_>], style: Style) -> Vec<u8> {
     let mut encoded: Vec<(Vec<u8>, Vec<u8>, bool)> = Vec::with_capacity(pieces.len());
     for piece in pieces {
@@ -223,6 +270,10 @@ fn write(pieces: &[Piece<'_>], style: Style) -> Vec<u8> {
         Order::Sorted => encoded.sort(),
         Order::AsText => encoded.sort_by_key(|(name, value, _)| [name, &b"="[..], value].concat()),
         Order::NamesOnly => encoded.sort_by(|a, b| a.0.cmp(&b.0)),
+        Order::Decoded => {
+            let decoded = |text: &[u8]| decode(text, Place::Path).into_owned();
+            encoded.sort_by_key(|(name, value, _)| (decoded(name), decoded(value)));
+        }
         Order::NoCase => encoded.sort_by_key(|(name, value, _)| (name.to_ascii_lowercase(), value.clone())),
     }
     let texts = encoded.iter().map(|(name, value, has_equals)| match has_equals {
@@ -239,6 +290,8 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
         Coding::Reencoded => put_reencoded(&mut encoded, text, Place::Query),
         Coding::LiteralPlus => put_encoded(&mut encoded, &decode(text, Place::Path)),
         Coding::Raw => encoded.extend_from_slice(text),
+        Coding::Escaped => put_but(&mut encoded, text, b"%="),
+        Coding::EqualsKept => put_but(&mut encoded, &decoded(), b"="),
         Coding::SpaceAsPlus => put_with_plus(&mut encoded, &decoded(), b""),
         Coding::SlashKept => put_but(&mut encoded, &decoded(), b"/"),
         Coding::Script => put_but(&mut encoded, &decoded(), b"!'()*"),
@@ -249,6 +302,10 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
         Coding::LowerHex => {
             put_reencoded(&mut encoded, text, Place::Query);
             lower_hex(&mut encoded);
+        }
+        Coding::Tilde => {
+            put_reencoded(&mut encoded, text, Place::Query);
+            encoded = replace(&encoded, b'~', b"%7E");
         }
         Coding::Double => put_encoded(&mut encoded, text),
         Coding::Decoded => encoded.extend_from_slice(&decoded()),
@@ -263,9 +320,4 @@ fn put_with_plus(encoded: &mut Vec<u8>, text: &[u8], kept: &[u8]) {
             _ => put_but(encoded, std::slice::from_ref(byte), kept),
         }
     }
-}
-
-fn replace(text: &[u8], byte: u8, by: &[u8]) -> Vec<u8> {
-    let pieces = text.split(|other| *other == byte);
-    pieces.collect::<Vec<_>>().join(by)
 }

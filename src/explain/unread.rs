@@ -34,6 +34,12 @@ pub(super) fn steps(refusal: &Refusal, head: &RequestHead<'_>) -> Vec<Step> {
         Refusal::MissingParts { carrier, parts } => missing(*carrier, parts, head),
         Refusal::MalformedAuthorization(fault) => vec![authorization(fault, &at(Carrier::Header))],
         Refusal::MalformedCredential { carrier, fault } => vec![credential(fault, &at(*carrier))],
+        Refusal::MalformedSignature { got } if is_v2(head) => step(
+            "signature=form".into(),
+            format!(
+                "the signature were base64 of an HMAC-SHA1 for S3, of an HMAC of its SignatureMethod else, in place of `{got}`"
+            ),
+        ),
         Refusal::MalformedSignature { got } => step(
             "signature=form".into(),
             format!("the signature were 64 digits from 0 to 9 and a to f, in place of `{got}`"),
@@ -60,6 +66,14 @@ pub(super) fn steps(refusal: &Refusal, head: &RequestHead<'_>) -> Vec<Step> {
         ),
         _ => Vec::new(),
     }
+}
+
+/// Whether credentials of Signature V2 stand in the head, in its header or its query.
+fn is_v2(head: &RequestHead<'_>) -> bool {
+    let in_header = head.headers().iter().any(|header| {
+        header.name.eq_ignore_ascii_case(b"authorization") && header.value.trim_ascii_start().starts_with(b"AWS ")
+    });
+    in_header || memchr::memmem::find(head.target(), b"AWSAccessKeyId=").is_some()
 }
 
 fn place(carrier: Carrier, head: &RequestHead<'_>) -> String {

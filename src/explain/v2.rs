@@ -4,12 +4,15 @@ use zeroize::Zeroizing;
 
 use super::deviations::describe_steps;
 use super::given::first_segment;
-use super::host::FORWARDED;
+use super::headers::common_values;
+use super::host::{self, FORWARDED};
 use super::seals::other_secrets;
 use super::variants::Step;
 use super::{ExplainOptions, Explanation};
-use crate::sigv2::{ApiRequest, FormRequest, Reading, S3Request, StringToSign, TimelyS3Request, bucket_of_host};
-use crate::sigv4::{Body, Family, Place, PostForm, Refusal, RequestHead, decode, put_encoded, put_reencoded};
+use crate::sigv2::{ApiRequest, DateLine, FormRequest, Reading, S3Request, StringToSign, TimelyS3Request, Values};
+use crate::sigv4::{
+    Body, Family, Place, PostForm, Refusal, RequestHead, UnixSeconds, decode, put_encoded, put_reencoded,
+};
 
 /// Headers beside `x-amz-…` that are signed where they are.
 const SIGNED_LINES: [&str; 2] = ["content-md5", "content-type"];
@@ -65,6 +68,11 @@ pub(super) fn explain_form<'a>(
     to.deviations = first_right(options, text).map_or(Vec::new(), |steps| describe_steps(steps, vec![]));
 }
 
+/// Whether a form was what its policy demands when that was made.
+pub(super) fn is_as_its_policy_demands<'a>(head: &RequestHead<'a>, form: &PostForm<'a>) -> bool {
+    FormRequest::parse(head, form).is_ok_and(|request| request.string_to_sign(UnixSeconds::MIN).is_ok())
+}
+
 /// A request to S3.
 pub(super) fn explain_s3(head: &RequestHead<'_>, options: &ExplainOptions<'_>, to: &mut Explanation) {
     to.refused_by_default = true;
@@ -72,7 +80,7 @@ pub(super) fn explain_s3(head: &RequestHead<'_>, options: &ExplainOptions<'_>, t
         Ok(request) => request,
         Err(refusal) => return to.refuse(&refusal, Family::S3),
     };
-    let buckets = buckets(&request, options);
+    let buckets = host::buckets(request.host().unwrap_or_default(), options.hosts);
     to.show_string_to_sign(request.read(&reading(buckets.first())).text());
     let refusal = match request.check_time(options.at) {
         Ok(timely) => judge_buckets(&timely, &buckets, options, to),
@@ -143,20 +151,6 @@ fn form(body: Body<'_>) -> &[u8] {
     }
 }
 
-/// The bucket that the host names, or none. Without names of the service to compare the host with, each beginning of
-/// the host may be one.
-fn buckets(request: &S3Request<'_, '_>, options: &ExplainOptions<'_>) -> Vec<Option<Vec<u8>>> {
-    let host = request.host().unwrap_or_default();
-    if !options.hosts.is_empty() {
-        return vec![bucket_of_host(host, options.hosts)];
-    }
-    let bare = host.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
-    let dots = memchr::memchr_iter(b'.', &bare).map(|dot| Some(bare[..dot].to_vec()));
-    let is_address = bare.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') || host.starts_with(b"[");
-    let in_host = dots.chain([Some(bare.clone())]).take(8).filter(|_| !is_address);
-    std::iter::once(None).chain(in_host).collect()
-}
-
 /// Tries the secrets that there are on the texts that there are, in their order; the other secrets come last.
 fn first_right<'s, I: Iterator<Item = (StringToSign<'s>, Vec<Step>)>>(
     options: &ExplainOptions<'_>,
@@ -192,7 +186,9 @@ fn deviating<'s>(
         add(reading, format!("method={method}"), format!("the method were {method}: it was changed on the way"));
     }
     let condition = "the value of x-amz-date stood in the line of the date, as a page of the documentation has it";
-    add(Reading { amz_date_in_its_line: true, ..base.clone() }, "date=amz-date".into(), condition.into());
+    add(Reading { date_line: DateLine::AmzDate, ..base.clone() }, "date=amz-date".into(), condition.into());
+    let condition = "the value of Date stood in its line, where an x-amz-date stands among the headers as well";
+    add(Reading { date_line: DateLine::Date, ..base.clone() }, "date=date-header".into(), condition.into());
     for (path, name, condition) in paths(request) {
         add(Reading { path: Some(&path), ..base.clone() }, format!("path={name}"), condition);
     }
@@ -203,10 +199,25 @@ fn deviating<'s>(
         let condition = format!("`{shown}` were not there: it was added after signing, or the signer leaves it out");
         add(Reading { without_header: Some(&name), ..base.clone() }, format!("header=without:{shown}"), condition);
     }
+    for value in common_values("content-type") {
+        let condition = format!("`content-type` were `{value}`: it was changed on the way");
+        let reading = Reading { content_type: Some(value.as_bytes()), ..base.clone() };
+        add(reading, "header=changed:content-type".into(), condition);
+    }
     for name in request.parameter_names() {
         let shown = String::from_utf8_lossy(name).into_owned();
         let condition = format!("`{shown}` in the query were not signed: it was added, or the signer leaves it out");
         add(Reading { without_parameter: Some(name), ..base.clone() }, format!("resource=without:{shown}"), condition);
+        let condition = format!("`{shown}` in the query were signed: the signer takes it for a sub-resource");
+        add(Reading { with_parameter: Some(name), ..base.clone() }, format!("resource=with:{shown}"), condition);
+    }
+    let condition = "sub-resources were signed in the order that they were sent in, not sorted";
+    add(Reading { unsorted: true, ..base.clone() }, "resource=unsorted".into(), condition.into());
+    for (values, name, condition) in [
+        (Values::AsSent, "as-sent", "the values of sub-resources were signed as they were sent, not decoded"),
+        (Values::LiteralPlus, "literal-plus", "a `+` in the value of a sub-resource meant a plus, not a blank"),
+    ] {
+        add(Reading { values, ..base.clone() }, format!("resource={name}"), condition.into());
     }
     let condition = "every parameter of the query were signed, not only those that name a sub-resource";
     add(Reading { all_parameters: true, ..base.clone() }, "resource=all-parameters".into(), condition.into());

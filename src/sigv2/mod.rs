@@ -36,6 +36,6 @@ mod sub_resources;
 
 pub use api::{ApiRequest, TimelyApiRequest};
 pub use form::FormRequest;
-pub(crate) use s3::Reading;
+pub(crate) use s3::{DateLine, Reading, Values};
 pub use s3::{S3Request, TimelyS3Request, bucket_of_host};
 pub use signature::{StringToSign, VerifiedV2};

@@ -13,14 +13,22 @@ pub(crate) struct Parameter {
 
 /// The parameters between `&`. A `+` is a blank, as forms have it; `%` without two digits stands for itself.
 pub(crate) fn parameters(text: &[u8]) -> Vec<Parameter> {
+    parameters_in(text, Place::Query)
+}
+
+/// The same, decoded as in another place.
+pub(super) fn parameters_in(text: &[u8], place: Place) -> Vec<Parameter> {
+    let decoded = |text: Vec<u8>| decode(&text, place).into_owned();
+    let parameters = as_sent(text).into_iter();
+    parameters.map(|Parameter { name, value }| Parameter { name: decoded(name), value: value.map(decoded) }).collect()
+}
+
+/// The same, not decoded.
+pub(super) fn as_sent(text: &[u8]) -> Vec<Parameter> {
     let pieces = text.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
-    let parameter = |piece: &[u8]| {
-        let (name, value) = match memchr(b'=', piece) {
-            Some(mark) => (&piece[..mark], Some(&piece[mark + 1..])),
-            None => (piece, None),
-        };
-        let decoded = |text| decode(text, Place::Query).into_owned();
-        Parameter { name: decoded(name), value: value.map(decoded) }
+    let parameter = |piece: &[u8]| match memchr(b'=', piece) {
+        Some(mark) => Parameter { name: piece[..mark].to_vec(), value: Some(piece[mark + 1..].to_vec()) },
+        None => Parameter { name: piece.to_vec(), value: None },
     };
     pieces.map(parameter).collect()
 }

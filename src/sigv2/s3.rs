@@ -1,5 +1,6 @@
 //! S3's Signature V2, in the Authorization header or in a URL.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -9,14 +10,14 @@ use memchr::memrchr;
 
 use super::ambiguous;
 use super::date::parse_http_date;
-use super::parameters::{Parameter, only, parameters};
+use super::parameters::{Parameter, as_sent, only, parameters, parameters_in};
 use rederive_hsm::sigv2::Hash;
 
 use super::signature::{Signed, StringToSign};
 use super::sub_resources::is_sub_resource;
 use crate::sigv4::head_v2::HeadV2;
 use crate::sigv4::{
-    AmzDate, AuthorizationFault, Carrier, PayloadStatus, Refusal, RequestHead, UnixSeconds, V2Fault, shown,
+    AmzDate, AuthorizationFault, Carrier, PayloadStatus, Place, Refusal, RequestHead, UnixSeconds, V2Fault, shown,
     split_authority,
 };
 
@@ -60,16 +61,46 @@ pub(crate) struct Reading<'x> {
     pub method: Option<&'x [u8]>,
     /// Another path.
     pub path: Option<&'x [u8]>,
-    /// The date stands in its line though there is an x-amz-date.
-    pub amz_date_in_its_line: bool,
+    /// What stands in the line of the date though there is an x-amz-date.
+    pub date_line: DateLine,
+    /// Another Content-Type.
+    pub content_type: Option<&'x [u8]>,
     /// A header, in lower case, that is taken for absent.
     pub without_header: Option<&'x [u8]>,
     /// A sub-resource that is taken for absent.
     pub without_parameter: Option<&'x [u8]>,
     /// A sub-resource with an empty value has an equals sign, if it was sent with one. Servers differ, clients as well.
     pub equals_before_nothing: bool,
+    /// A parameter that is taken for a sub-resource.
+    pub with_parameter: Option<&'x [u8]>,
+    /// Sub-resources stay in the order that they were sent in.
+    pub unsorted: bool,
     /// Every parameter is taken for a sub-resource.
     pub all_parameters: bool,
+    /// How sub-resources are decoded.
+    pub values: Values,
+}
+
+/// The line of the date where there is an x-amz-date.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum DateLine {
+    #[default]
+    Empty,
+    /// The value of x-amz-date, which does not stand among the headers then.
+    AmzDate,
+    /// The value of Date.
+    Date,
+}
+
+/// How the sub-resources of a query are read.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Decoded, `+` into a blank.
+    #[default]
+    Decoded,
+    /// Decoded, `+` kept.
+    LiteralPlus,
+    AsSent,
 }
 
 impl<'r, 'a> S3Request<'r, 'a> {
@@ -166,6 +197,11 @@ impl<'r, 'a> S3Request<'r, 'a> {
         self.path
     }
 
+    fn query(&self) -> &'a [u8] {
+        let target = self.head.target();
+        memchr::memchr(b'?', target).map_or(&[], |mark| &target[mark + 1..])
+    }
+
     pub(crate) fn parameter_names(&self) -> impl Iterator<Item = &[u8]> {
         self.parameters.iter().map(|parameter| &parameter.name[..])
     }
@@ -178,7 +214,8 @@ impl<'r, 'a> S3Request<'r, 'a> {
             Ok(Some(value)) if reading.without_header != Some(name.as_bytes()) => value,
             _ => b"",
         };
-        for value in [method, line("content-md5"), line("content-type")] {
+        let content_type = reading.content_type.unwrap_or_else(|| line("content-type"));
+        for value in [method, line("content-md5"), content_type] {
             text.extend_from_slice(value);
             text.push(b'\n');
         }
@@ -214,10 +251,10 @@ impl<'r, 'a> S3Request<'r, 'a> {
             return only(&self.parameters, "Expires").ok().flatten().unwrap_or_default().to_vec();
         }
         let of = |name: &'static str| header(self.head, name).ok().flatten();
-        match of("x-amz-date") {
-            Some(date) if reading.amz_date_in_its_line => date.to_vec(),
-            Some(_) => Vec::new(),
-            None => of("date").unwrap_or_default().to_vec(),
+        match of("x-amz-date").filter(|_| reading.without_header != Some(b"x-amz-date")) {
+            Some(date) if reading.date_line == DateLine::AmzDate => date.to_vec(),
+            Some(_) if reading.date_line == DateLine::Empty => Vec::new(),
+            _ => of("date").unwrap_or_default().to_vec(),
         }
     }
 
@@ -228,8 +265,8 @@ impl<'r, 'a> S3Request<'r, 'a> {
         let parameters = self.parameters.iter().map(|p| (&p.name[..], p.value.as_deref().unwrap_or_default()));
         for (name, value) in headers.chain(parameters) {
             let name = name.to_ascii_lowercase();
-            let is_taken_out =
-                reading.without_header == Some(&name[..]) || (reading.amz_date_in_its_line && name == b"x-amz-date");
+            let is_taken_out = reading.without_header == Some(&name[..])
+                || (reading.date_line == DateLine::AmzDate && name == b"x-amz-date");
             if name.starts_with(b"x-amz-") && !is_taken_out {
                 lines.entry(name).or_default().push(value);
             }
@@ -252,11 +289,19 @@ impl<'r, 'a> S3Request<'r, 'a> {
         let is_signed = |parameter: &&Parameter| {
             let name = &parameter.name[..];
             let is_credential = [&b"AWSAccessKeyId"[..], b"Expires", b"Signature"].contains(&name);
-            let is_wanted = is_sub_resource(name) || (reading.all_parameters && !is_credential);
+            let is_added = reading.all_parameters || reading.with_parameter == Some(name);
+            let is_wanted = is_sub_resource(name) || (is_added && !is_credential);
             is_wanted && reading.without_parameter != Some(name)
         };
-        let mut signed: Vec<_> = self.parameters.iter().filter(is_signed).collect();
-        signed.sort_by(|a, b| a.name.cmp(&b.name));
+        let parameters = match reading.values {
+            Values::Decoded => Cow::Borrowed(&self.parameters),
+            Values::LiteralPlus => Cow::Owned(parameters_in(self.query(), Place::Path)),
+            Values::AsSent => Cow::Owned(as_sent(self.query())),
+        };
+        let mut signed: Vec<_> = parameters.iter().filter(is_signed).collect();
+        if !reading.unsorted {
+            signed.sort_by(|a, b| a.name.cmp(&b.name));
+        }
         for (index, Parameter { name, value }) in signed.into_iter().enumerate() {
             text.push(if index == 0 { b'?' } else { b'&' });
             text.extend_from_slice(name);

@@ -17,6 +17,8 @@ const POLICY: &str = r#"{"expiration": "2026-01-02T04:00:00Z", "conditions": [{"
 
 /// What is posted and how it is signed; `policy` as it stands in the form.
 struct Form<'a> {
+    target: &'a str,
+    host: &'a str,
     fields: Vec<(&'a str, &'a str)>,
     policy: String,
     signed: Vec<u8>,
@@ -29,6 +31,8 @@ impl Default for Form<'_> {
     fn default() -> Self {
         let policy = BASE64_STANDARD.encode(POLICY);
         Self {
+            target: "/photos",
+            host: "s3.example",
             fields: vec![("key", "up/a")],
             signed: policy.clone().into_bytes(),
             policy,
@@ -57,7 +61,10 @@ impl Form<'_> {
         };
         let fields: String = self.fields.iter().chain(&own).map(field).collect();
         let file = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nhello\r\n--b--\r\n";
-        let head = "POST /photos HTTP/1.1\r\nHost: s3.example\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n";
+        let head = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n",
+            self.target, self.host
+        );
         let secret = Some(SECRET);
         let options =
             ExplainOptions { secret, at: unix(self.at), other_secrets: &[b"another"], ..ExplainOptions::default() };
@@ -113,4 +120,40 @@ fn what_the_policy_demands_is_named() {
     assert_eq!(with(vec![("key", "up/a"), ("key", "up/b")]).names(), ["form=repeated:key"]);
     assert_eq!(with(vec![]).names(), ["form=missing:key"]);
     assert_eq!(Form { at: "20260102T040001Z", ..Form::default() }.names(), ["clock=expired"]);
+}
+
+/// The policy is for the bucket `photos`, or for `my.photos`.
+#[test]
+fn the_bucket_may_stand_in_the_host() {
+    let dotted = BASE64_STANDARD.encode(POLICY.replace("photos", "my.photos"));
+    let form = |target, host, policy: &str| Form {
+        target,
+        host,
+        policy: policy.to_owned(),
+        signed: policy.as_bytes().to_vec(),
+        ..Form::default()
+    };
+    let plain = Form::default().policy;
+    for (target, host, policy) in [
+        ("/", "photos.s3.example:9000", &plain),
+        ("http://photos.s3.example/", "photos.s3.example", &plain),
+        ("https://photos.s3.example:9000", "photos.s3.example:9000", &plain),
+        ("http://s3.example/photos", "s3.example", &plain),
+        ("/", "my.photos.s3.example", &dotted),
+        ("http://my.photos.s3.example/", "my.photos.s3.example", &dotted),
+        // The bucket is the name of the host as a whole: a CNAME.
+        ("/", "my.photos", &dotted),
+    ] {
+        let explanation = form(target, host, policy).explained();
+        assert_eq!(explanation.decision, Decision::Accept, "{target} {host}: {explanation:?}");
+    }
+    for (target, host, policy, name) in [
+        ("/", "other.s3.example", &plain, "form=condition"),
+        ("/", "my.photos.s3.example", &plain, "form=condition"),
+        ("/", "127.0.0.1:9000", &plain, "form=bucket"),
+        ("http://photos.s3.example/a/b", "photos.s3.example", &plain, "form=bucket"),
+        ("http://photos.s3.example/", "other.s3.example", &plain, "target=authority"),
+    ] {
+        assert_eq!(form(target, host, policy).names(), [name], "{target} {host}");
+    }
 }

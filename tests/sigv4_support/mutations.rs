@@ -11,8 +11,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rederive::sigv4::{AmzDate, Refusal};
 use sha2::{Digest as _, Sha256};
 
-use crate::sdk_signer::{NOW, SECRET, Signing, sign, unsigned, uri_encode};
-use crate::sigv4_support::{Verdict, Verifier};
+use super::sdk_signer::{NOW, SECRET, Signing, sign, unsigned, uri_encode};
+use super::sigv4_support::{Verdict, Verifier};
 
 /// Requests that are mutated, and mutants of each.
 fn runs() -> (usize, usize) {
