@@ -7,7 +7,7 @@
 mod sigv4_support;
 
 use rederive::sigv4::{Body, Family, Limits, PayloadStatus, RequestHead, SignedRequest, UnixSeconds};
-use sigv4_support::{RequestCases, Verdict, Verifier, case_folders, read, tests_path, unix};
+use sigv4_support::{RequestCases, Verdict, Verifier, case_folders, read, shapes, tests_path, unix};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// How much of a body is flipped: it is hashed as a whole, and later bits would show nothing new.
@@ -110,6 +110,26 @@ fn computed_requests() {
         run += 1;
     }
     assert!(run >= 13, "{run} requests");
+}
+
+/// Most flips leave the shape of the request as it was: then both ways to read it had to agree.
+#[test]
+fn flips_are_read_by_shape_as_well() {
+    let raw = read(&tests_path("vectors/aws-c-auth/v4/get-vanilla/header-signed-request.txt"));
+    let verifier = Verifier { secret: SECRET, service: "service", now: unix("20150830T123600Z") };
+    let before = shapes::agreed();
+    let tally = flip_every_bit("get-vanilla", &raw, verifier);
+    let agreed = shapes::agreed() - before;
+    assert!(agreed > 200, "{agreed} of {tally:?}");
+}
+
+/// The control: two ways to read a request that disagree are noticed.
+#[test]
+#[should_panic(expected = "read from the beginning")]
+fn a_shape_that_reads_otherwise_is_noticed() {
+    let raw = read(&tests_path("vectors/aws-c-auth/v4/get-vanilla/header-signed-request.txt"));
+    let (head, _) = RequestHead::parse(&raw, &Limits::default()).expect("a head");
+    shapes::must_agree(&head, &Ok(PayloadStatus::Checked), &Ok(PayloadStatus::Unsigned));
 }
 
 /// The control: the same loop does accept, wherever a header that is not signed is flipped.

@@ -1,8 +1,34 @@
 //! A verification for which all is at hand: the way that nearly every request goes.
 
-use super::signing_keys::ClaimedName;
+use std::sync::Arc;
+
+use super::signing_keys::ProvenKey;
 use super::{Accepted, Authority};
-use crate::sigv4::{Body, Expectation, RequestHead, SignedRequest};
+use crate::sigv4::{Body, Claimed, CredentialText, Expectation, RequestHead, SignedRequest, Verified};
+
+/// What a request is judged by.
+#[derive(Clone, Copy)]
+struct Terms<'e, 'a> {
+    body: Body<'a>,
+    expectation: &'e Expectation<'e>,
+    now: i64,
+    /// The last change of denials and generations.
+    change: u64,
+}
+
+/// A request whose signature is right by its key.
+struct Matched<'a> {
+    verified: Verified<'a>,
+    deny_list_as_of: i64,
+}
+
+impl<'a> Matched<'a> {
+    #[inline]
+    fn by(self, known: Arc<ProvenKey>) -> Accepted<'a> {
+        let Self { verified, deny_list_as_of } = self;
+        Accepted { verified, deny_list_as_of, waited: false, known }
+    }
+}
 
 impl Authority {
     /// Accepts a request whose signature is right under a key that has matched before, if nothing has changed since by which
@@ -16,16 +42,34 @@ impl Authority {
         body: Body<'a>,
         expectation: &Expectation<'_>,
     ) -> Option<Accepted<'a>> {
-        let (now, change) = (self.clock.now().ok()?, self.change());
-        // 1. The authorization.
-        let Ok(request) = SignedRequest::parse(head) else { return None };
-        if request.has_session_token() {
-            return None;
+        let terms = Terms { body, expectation, now: self.clock.now().ok()?, change: self.change() };
+        // 1. The authorization: written as its key was met before, or read from the beginning.
+        if let Some(claimed) = Claimed::find(head)
+            && let Some(known) = self.signing_keys.proven_as_claimed(claimed.credential)
+            && let Some(request) = known.shapes.read(head, &claimed, &known.credential)
+        {
+            let matched = self.check(&request, &known, &terms)?;
+            return Some(matched.by(known));
         }
+        let request = SignedRequest::parse(head).ok().filter(|request| !request.has_session_token())?;
+        let name = CredentialText::new(request.access_key_id(), &request.scope());
+        let known = self.signing_keys.proven_as_claimed(name.as_bytes())?;
+        let matched = self.check(&request, &known, &terms)?;
+        known.shapes.learn(&request, &self.shapes);
+        Some(matched.by(known))
+    }
+
+    /// The steps after the first, for the key that the request names.
+    #[inline]
+    fn check<'a>(
+        &self,
+        request: &SignedRequest<'_, 'a>,
+        known: &ProvenKey,
+        terms: &Terms<'_, 'a>,
+    ) -> Option<Matched<'a>> {
+        let Terms { body, expectation, now, change } = *terms;
         // 2. The id, and 3. the deny list: judged as of this change, when it was kept as the name of a key.
-        let name = ClaimedName { id: request.access_key_id(), scope: request.scope() };
-        let known = self.signing_keys.proven_as_claimed(&name).filter(|known| known.good_as_of == change)?;
-        if known.holder.has_expired(now) {
+        if known.good_as_of != change || known.holder.has_expired(now) {
             return None;
         }
         let deny_list_as_of = self.fresh_as_of(now).ok()?;
@@ -39,8 +83,8 @@ impl Authority {
         }
         let Ok(verified) = string_to_sign.verify(&known.key) else { return None };
         if known.is_first_use_at(now) {
-            self.note_use(known.id, now, expectation.service, name.scope.region());
+            self.note_use(known.id, now, expectation.service, request.scope().region());
         }
-        Some(Accepted { verified, deny_list_as_of, waited: false, known })
+        Some(Matched { verified, deny_list_as_of })
     }
 }

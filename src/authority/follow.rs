@@ -16,7 +16,7 @@ use super::heads::{Heads, sign_forever};
 use super::public_keys::PublicKeys;
 use super::terms::TermsHeard;
 use super::{Authority, Clock, Policy};
-use super::{last_used::Uses, principals::Principals, regions::Regions, signing_keys::SigningKeys};
+use super::{last_used::Uses, principals::Principals, regions::Regions, shapes::Shapes, signing_keys::SigningKeys};
 use crate::feed::{Chain, Change};
 use crate::registry::{GenerationRow, Registry, RegistryError, Settings, renamed_user};
 
@@ -79,6 +79,7 @@ impl Authority {
             denied: DenyList::default(),
             terms: TermsHeard::default(),
             principals: Principals::new(policy.principals),
+            shapes: Shapes::default(),
             signing_keys: SigningKeys::new(policy.signing_keys, policy.for_an_answer()),
             public_keys: PublicKeys::new(policy.signing_keys, policy.for_an_answer()),
             regions: Regions::default(),

@@ -24,6 +24,7 @@ mod public_keys;
 mod regions;
 mod reports;
 mod second_opinion;
+mod shapes;
 mod signing_keys;
 mod terms;
 mod verifier;
@@ -65,6 +66,7 @@ use last_used::Uses;
 use principals::Principals;
 use public_keys::PublicKeys;
 use regions::Regions;
+use shapes::Shapes;
 use signing_keys::SigningKeys;
 use terms::TermsHeard;
 
@@ -143,6 +145,7 @@ pub struct Authority {
     terms: TermsHeard,
     principals: Principals,
     signing_keys: SigningKeys,
+    shapes: Shapes,
     public_keys: PublicKeys,
     regions: Regions,
     cold: Cold,

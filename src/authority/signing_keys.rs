@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
-use rederive_hsm::access_key_id::{AccessKeyId, ID_LEN};
+use rederive_hsm::access_key_id::AccessKeyId;
 use rederive_hsm::client::{Source, Unavailable};
 use rederive_hsm::derivation::TokenHash;
 use rederive_hsm::signing_key::SigningKey;
 use tokio::sync::OnceCell;
 
 use super::Identity;
+use super::shapes::ShapesOfKey;
 use super::verify::Holder;
-use crate::sigv4::{CredentialScope, PreparedSigningKey};
+use crate::sigv4::{CredentialScope, CredentialText, PreparedSigningKey};
 
 /// What a signing key is the key of. Never the id alone: ids of sessions collide, and only the token tells them apart.
 #[derive(Clone, Copy)]
@@ -29,79 +30,46 @@ pub struct KeyName<'a> {
     pub scope: CredentialScope<'a>,
 }
 
-/// The name of a long-term key as it stands in a request, before anything of it was judged. Where a key of that name is
-/// at hand, it was.
-#[derive(Clone, Copy)]
-pub struct ClaimedName<'a> {
-    /// Whatever the request has for an id.
-    pub id: &'a str,
-    /// The date, region and service.
-    pub scope: CredentialScope<'a>,
-}
-
 /// A name in a cache.
 #[derive(Clone, PartialEq, Eq)]
 struct KeptName {
-    id: AccessKeyId,
+    credential: CredentialText,
     token: Option<TokenHash>,
-    scope: [Box<str>; 3],
 }
 
 impl KeyName<'_> {
     fn to_kept(self) -> KeptName {
-        KeptName { id: self.id, token: self.token.copied(), scope: parts(&self.scope).map(Into::into) }
+        KeptName { credential: self.credential(), token: self.token.copied() }
     }
-}
 
-fn parts<'a>(scope: &CredentialScope<'a>) -> [&'a str; 3] {
-    [scope.date(), scope.region(), scope.service()]
-}
-
-impl Hash for KeyName<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(self.id.as_bytes(), self.token, parts(&self.scope), state);
-    }
-}
-
-impl Hash for ClaimedName<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(self.id.as_bytes(), None, parts(&self.scope), state);
+    /// How a request writes it.
+    pub fn credential(&self) -> CredentialText {
+        CredentialText::new(self.id.as_str(), &self.scope)
     }
 }
 
 impl Hash for KeptName {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash(self.id.as_bytes(), self.token.as_ref(), self.scope.each_ref().map(|part| &**part), state);
+        ClaimedName(self.credential.as_bytes()).hash(state);
+        if let Some(token) = &self.token {
+            token.hash(state);
+        }
     }
 }
 
-/// Of a name and of the same name in a cache alike.
-fn hash<H: Hasher>(id: &[u8], token: Option<&TokenHash>, scope: [&str; 3], state: &mut H) {
-    state.write(id);
-    if let Some(token) = token {
-        token.hash(state);
-    }
-    scope.iter().for_each(|part| state.write(part.as_bytes()));
-}
+/// The credential of a long-term key as it stands in a request, before anything of it was judged. Where a key of that name
+/// is at hand, it was.
+struct ClaimedName<'a>(&'a [u8]);
 
-impl KeptName {
-    fn is(&self, id: &[u8], token: Option<&TokenHash>, scope: &CredentialScope<'_>) -> bool {
-        // As arrays, the compiler compares them without a call.
-        <&[u8; ID_LEN]>::try_from(id).is_ok_and(|id| self.id.as_bytes() == id)
-            && self.token.as_ref() == token
-            && parts(scope).iter().zip(&self.scope).all(|(asked, kept)| **asked == **kept)
-    }
-}
-
-impl Equivalent<KeptName> for KeyName<'_> {
-    fn equivalent(&self, kept: &KeptName) -> bool {
-        kept.is(self.id.as_bytes(), self.token, &self.scope)
+impl Hash for ClaimedName<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0);
     }
 }
 
 impl Equivalent<KeptName> for ClaimedName<'_> {
     fn equivalent(&self, kept: &KeptName) -> bool {
-        kept.is(self.id.as_bytes(), None, &self.scope)
+        kept.token.is_none() && *self.0 == *kept.credential.as_bytes()
     }
 }
 
@@ -109,6 +77,10 @@ impl Equivalent<KeptName> for ClaimedName<'_> {
 pub struct ProvenKey {
     /// Its id.
     pub id: AccessKeyId,
+    /// How a request names it, which its shapes need.
+    pub credential: CredentialText,
+    /// How requests are written that it signs.
+    pub shapes: ShapesOfKey,
     /// The key.
     pub key: Arc<PreparedSigningKey>,
     /// Whose it is.
@@ -123,8 +95,17 @@ pub struct ProvenKey {
 
 impl ProvenKey {
     /// A key that was found good, as of a change.
-    pub fn new(id: AccessKeyId, key: Arc<PreparedSigningKey>, holder: Holder, good_as_of: u64) -> Self {
-        Self { id, key, holder, identity: OnceLock::new(), good_as_of, noted: AtomicI64::new(i64::MIN) }
+    pub fn new(name: &KeyName<'_>, key: Arc<PreparedSigningKey>, holder: Holder, good_as_of: u64) -> Self {
+        Self {
+            id: name.id,
+            credential: name.credential(),
+            shapes: ShapesOfKey::default(),
+            key,
+            holder,
+            identity: OnceLock::new(),
+            good_as_of,
+            noted: AtomicI64::new(i64::MIN),
+        }
     }
 
     /// Whether this is the first use in its second: once a second is often enough to note it.
@@ -177,17 +158,18 @@ impl SigningKeys {
 
     /// The key of that name, if a signature has matched under it.
     pub fn proven(&self, name: &KeyName<'_>) -> Option<Arc<ProvenKey>> {
-        self.proven.get(name)
+        self.proven.get(&name.to_kept())
     }
 
-    /// The same for a name that nobody has judged.
-    pub fn proven_as_claimed(&self, name: &ClaimedName<'_>) -> Option<Arc<ProvenKey>> {
-        self.proven.get(name)
+    /// The same for the credential of a long-term key, which nobody has judged.
+    #[inline]
+    pub fn proven_as_claimed(&self, credential: &[u8]) -> Option<Arc<ProvenKey>> {
+        self.proven.get(&ClaimedName(credential))
     }
 
     /// The key of that name, if it is at hand and nothing has matched under it.
     pub fn unproven(&self, name: &KeyName<'_>) -> Option<Arc<UnprovenKey>> {
-        self.unproven.get(name)
+        self.unproven.get(&name.to_kept())
     }
 
     /// The key of that name from the worker. Callers that want the same key wait for one answer.
@@ -205,14 +187,14 @@ impl SigningKeys {
 
     /// This key was derived otherwise elsewhere: nobody is to meet it any more.
     pub fn forget(&self, name: &KeyName<'_>) {
-        self.unproven.remove(name);
+        self.unproven.remove(&name.to_kept());
     }
 
     /// A signature matched under this key: it is among the good ones, as of this change.
     pub fn matched(&self, name: &KeyName<'_>, key: ProvenKey) -> Arc<ProvenKey> {
-        let key = Arc::new(key);
-        self.proven.insert(name.to_kept(), key.clone());
-        self.unproven.remove(name);
+        let (key, name) = (Arc::new(key), name.to_kept());
+        self.unproven.remove(&name);
+        self.proven.insert(name, key.clone());
         key
     }
 }

@@ -220,7 +220,7 @@ impl Authority {
         };
         found.holder.check_scope(name.scope.service(), Some(name.scope.region()))?;
         let Found { key, holder, waited, .. } = found;
-        let known = self.signing_keys.matched(&name, ProvenKey::new(name.id, key, holder, change));
+        let known = self.signing_keys.matched(&name, ProvenKey::new(&name, key, holder, change));
         if known.is_first_use_at(now) {
             self.note_use(name.id, now, expectation.service, name.scope.region());
         }

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
-use super::ascii::find_byte;
 use super::credential::Credential;
 use super::encode::{Place, decode};
 use super::form::Fields;
@@ -16,6 +15,7 @@ use super::headers::NamedHeaders;
 use super::hex::Digits;
 use super::presigned::{MAX_EXPIRES, Part, Parts, QueryCredentials, read_expires};
 use super::refusal::{AuthorizationFault, Refusal, shown};
+use super::scan::{Byte, places};
 use super::scope::CredentialScope;
 use super::signed_headers::SignedHeaders;
 use super::target::Target;
@@ -263,9 +263,9 @@ pub(super) struct HeaderParts<'a> {
 
 impl<'a> HeaderParts<'a> {
     pub fn read(list: &'a [u8]) -> Result<Self, Refusal> {
-        let (mut parts, mut start) = (Self::default(), 0);
+        let (mut parts, mut start, mut commas) = (Self::default(), 0, places(list, Byte(b',')));
         while start < list.len() {
-            let end = find_byte(list, start, b',').unwrap_or(list.len());
+            let end = commas.next().unwrap_or(list.len());
             parts.note(trim_blanks(&list[start..end])).map_err(Refusal::MalformedAuthorization)?;
             start = end + 1;
         }

@@ -7,14 +7,15 @@ use memchr::memchr;
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::ascii::find_blank;
 use super::encode::{Place, put_encoded, put_reencoded};
 use super::head::{Header, RequestHead, is_blank};
 use super::headers::HeaderSet;
 use super::names::{NameIndex, is_after};
 use super::presigned::SIGNATURE;
 use super::refusal::{SignedHeadersFault, shown};
+use super::scan::{Blank, find, places};
 use super::scope::Family;
+use super::shape::Shape;
 use super::signed_headers::SignedHeaders;
 use super::sink::Sink;
 use super::target::{Parameter, Target, Text};
@@ -44,6 +45,8 @@ pub(super) struct CanonicalParts<'r, 'a> {
     pub target: &'r Target<'a>,
     pub path_style: PathStyle,
     pub signed_headers: SignedHeaders<'a>,
+    /// What is known of them already.
+    pub shape: Option<&'r Shape>,
 }
 
 /// What the signed headers are, found out while they are written.
@@ -70,7 +73,11 @@ impl CanonicalParts<'_, '_> {
         sink.end_line();
         put_query(sink, &self.target.parameters);
         sink.end_line();
-        let coverage = put_headers(sink, self.head.headers(), self.signed_headers);
+        let headers = self.head.headers();
+        let coverage = match self.shape {
+            Some(shape) => put_known_headers(sink, headers, shape),
+            None => put_headers(sink, headers, self.signed_headers),
+        };
         put_names(sink, self.signed_headers);
         coverage
     }
@@ -112,8 +119,8 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
         coverage.signed |= 1 << first;
         let value = headers[first].value;
         let mut next = index.next(headers, name, first);
-        if next.is_none() && next_run(value).is_none() {
-            sink.put_pair(name, b':', value, b'\n');
+        if next.is_none() {
+            put_line(sink, name, value);
             continue;
         }
         sink.put(name);
@@ -128,6 +135,24 @@ fn put_headers(sink: &mut impl Sink, headers: &[Header<'_>], signed_headers: Sig
         sink.end_line();
     }
     coverage
+}
+
+/// The same where it is known which header each name is.
+fn put_known_headers(sink: &mut impl Sink, headers: &[Header<'_>], shape: &Shape) -> Coverage {
+    shape.signed().for_each(|(name, place)| put_line(sink, name, headers[place].value));
+    shape.coverage()
+}
+
+/// The line of a name that came once.
+#[inline]
+fn put_line(sink: &mut impl Sink, name: &[u8], value: &[u8]) {
+    if next_run(value).is_none() {
+        return sink.put_pair(name, b':', value, b'\n');
+    }
+    sink.put(name);
+    sink.put(b":");
+    put_header_value(sink, value);
+    sink.end_line();
 }
 
 /// The list of signed headers, a line break on either side.
@@ -221,16 +246,13 @@ fn put_header_value(sink: &mut impl Sink, value: &[u8]) {
 /// Where the next run of blanks begins that is not a single blank.
 #[inline]
 fn next_run(text: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = find_blank(text, from)?;
-        let is_single = text[at] == b' ' && !text.get(at + 1).is_none_or(|next| is_blank(*next));
+    // Most values have no blank at all.
+    find(text, Blank)?;
+    places(text, Blank).find(|at| {
+        let is_single = text[*at] == b' ' && !text.get(at + 1).is_none_or(|next| is_blank(*next));
         // Control characters that are no blanks stay as they are.
-        if !is_single && is_blank(text[at]) {
-            return Some(at);
-        }
-        from = at + 1;
-    }
+        !is_single && is_blank(text[*at])
+    })
 }
 
 /// Whether a Host header and the authority of an absolute-form target are the same.

@@ -1,8 +1,9 @@
 //! The credential: `id/date/region/service/aws4_request`.
 
-use super::ascii::{Table, is_all, places_of, table};
+use super::ascii::{Table, is_all, table};
 use super::authorization::Carrier;
 use super::refusal::{CredentialFault, Refusal, shown};
+use super::scan::{Byte, places};
 use super::scope::{CredentialScope, TERMINATOR};
 
 /// An access key id, and the scope of the signing key that it is said to have signed with.
@@ -39,6 +40,46 @@ impl<'a> Credential<'a> {
     }
 }
 
+/// The text of a credential that was read before, `id/date/region/service/aws4_request`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct CredentialText {
+    text: Box<str>,
+    /// Where id, date, region and service end.
+    ends: [u8; 4],
+}
+
+impl CredentialText {
+    /// Of an id and a scope.
+    pub fn new(access_key_id: &str, scope: &CredentialScope<'_>) -> Self {
+        let (mut text, mut ends) = (String::new(), [0; 4]);
+        for (part, end) in [access_key_id, scope.date(), scope.region(), scope.service()].into_iter().zip(&mut ends) {
+            text.push_str(part);
+            *end = u8::try_from(text.len()).expect("at most 128 + 8 + 32 + 32 characters, and slashes");
+            text.push('/');
+        }
+        text.push_str(TERMINATOR);
+        Self { text: text.into(), ends }
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// Reads a credential that reads the same.
+    #[inline]
+    pub(super) fn read_alike<'a>(&self, text: &'a [u8]) -> Option<Credential<'a>> {
+        if *text != *self.as_bytes() {
+            return None;
+        }
+        let text = std::str::from_utf8(text).ok()?;
+        let [id, date, region, service] = self.ends.map(usize::from);
+        let part = |after: usize, end: usize| text.get(after + 1..end);
+        let scope = CredentialScope::of_known(part(id, date)?, part(date, region)?, part(region, service)?);
+        Some(Credential { access_key_id: &text[..id], scope })
+    }
+}
+
 fn check_ends(id: &str, terminator: &str) -> Result<(), CredentialFault> {
     if !is_access_key_id(id) {
         return Err(CredentialFault::AccessKeyId(shown(id.as_bytes())));
@@ -52,7 +93,7 @@ fn check_ends(id: &str, terminator: &str) -> Result<(), CredentialFault> {
 /// Exactly so many parts. In a query the slashes may be escaped; no part has a character that needs an escape.
 fn split<const PARTS: usize>(text: &str, carrier: Carrier) -> Option<[&str; PARTS]> {
     match carrier {
-        Carrier::Header | Carrier::Form => split_at(text, places_of(text.as_bytes(), b'/').map(|at| (at, at + 1))),
+        Carrier::Header | Carrier::Form => split_at(text, places(text.as_bytes(), Byte(b'/')).map(|at| (at, at + 1))),
         Carrier::Query => split_at(text, slashes_in_query(text.as_bytes())),
     }
 }

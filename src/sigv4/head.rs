@@ -6,7 +6,8 @@ use memchr::{memchr, memchr_iter, memchr2};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::ascii::{Table, find_byte, find_control, find_end_of_name, is_all, run_length, table};
+use super::ascii::{Table, is_all, run_length, table};
+use super::scan::{Byte, Control, Places, UnlikeName, find, places};
 
 /// The most headers any [`Limits`] can allow: one bit each in the set of headers that must be signed.
 pub const MAX_HEADERS: usize = 128;
@@ -191,19 +192,21 @@ impl<'a> RequestHead<'a> {
 
     /// Reads a raw head into this one, in place of what was in it.
     fn read(&mut self, bytes: &'a [u8], limits: &Limits) -> Result<usize, HeadError> {
-        let line_end = memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
+        let mut controls = places(bytes, Control);
+        let line_end = controls.find(|at| bytes[*at] == b'\n').map_or(bytes.len(), |end| end + 1);
         let (method, target) = parse_request_line(&bytes[..line_end])?;
         let mut builder = Builder::start(self, method, target, limits)?;
         let mut at = line_end;
         let body = loop {
-            match &bytes[at..] {
+            match bytes[at..] {
                 [] => break at,
                 [b'\n', ..] => break at + 1,
                 [b'\r', b'\n', ..] => break at + 2,
-                rest => {
-                    let (header, length) = parse_header_line(rest).map_err(|why| bad_line(bytes, at, why))?;
+                _ => {
+                    let line = parse_header_line(bytes, at, &mut controls);
+                    let (header, next) = line.map_err(|why| bad_line(bytes, at, why))?;
                     builder.push(header)?;
-                    at += length;
+                    at = next;
                 }
             }
             builder.reaches(at)?;
@@ -286,7 +289,7 @@ fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
         return Err(bad("a blank before the method"));
     }
     let line = trim_blanks(line);
-    let method_ends = find_byte(line, 0, b' ').ok_or(bad("no blank after the method"))?;
+    let method_ends = find(line, Byte(b' ')).ok_or(bad("no blank after the method"))?;
     let (method, rest) = (&line[..method_ends], &line[method_ends + 1..]);
     let version = VERSIONS.iter().find(|version| rest.ends_with(version));
     match version.map(|version| &rest[..rest.len() - version.len()]) {
@@ -299,18 +302,24 @@ fn parse_request_line(line: &[u8]) -> Result<(&[u8], &[u8]), HeadError> {
 /// What a request line may end in.
 const VERSIONS: [&[u8]; 5] = [b"HTTP/1.1", b"HTTP/1.0", b"HTTP/2", b"HTTP/2.0", b"HTTP/3"];
 
-/// Reads the header line at the start of `text`, together with the lines folded under it, and tells its length.
+/// Reads the header line at `start`, together with the lines folded under it, and tells where the next one starts. The
+/// control characters are those of the bytes, from this line on.
 #[inline]
-fn parse_header_line(text: &[u8]) -> Result<(Header<'_>, usize), &'static str> {
-    let end = find_end_of_name(text).unwrap_or(text.len());
+fn parse_header_line<'a>(
+    bytes: &'a [u8],
+    start: usize,
+    controls: &mut Places<'a, Control>,
+) -> Result<(Header<'a>, usize), &'static str> {
+    let text = &bytes[start..];
+    let end = find(text, UnlikeName).unwrap_or(text.len());
     // A token may have other characters, too.
     let colon = if text.get(end) == Some(&b':') { end } else { end + run_length(&text[end..], &TOKEN) };
     if colon == 0 || text.get(colon) != Some(&b':') {
         return Err(no_header_line(text));
     }
     let name = &text[..colon];
-    let (end, next) = find_line_end(text, colon + 1)?;
-    Ok((Header { name, value: trim_blanks(&text[colon + 1..end]) }, next))
+    let (end, next) = find_line_end(bytes, controls)?;
+    Ok((Header { name, value: trim_blanks(&bytes[start + colon + 1..end]) }, next))
 }
 
 #[cold]
@@ -320,22 +329,23 @@ fn no_header_line(text: &[u8]) -> &'static str {
 }
 
 /// Where the line ends, and where the next one starts that is not folded under it.
-fn find_line_end(text: &[u8], mut at: usize) -> Result<(usize, usize), &'static str> {
-    while let Some(end) = find_control(text, at) {
-        at = match text[end..] {
+#[inline]
+fn find_line_end<'a>(bytes: &'a [u8], controls: &mut Places<'a, Control>) -> Result<(usize, usize), &'static str> {
+    while let Some(end) = controls.next() {
+        let next = match bytes[end..] {
             [b'\n', ..] => end + 1,
-            [b'\r', b'\n', ..] => end + 2,
-            [b'\r' | 0, ..] => return Err("its value holds a NUL byte or a lone CR"),
-            _ => {
-                at = end + 1;
-                continue;
+            [b'\r', b'\n', ..] => {
+                controls.next();
+                end + 2
             }
+            [b'\r' | 0, ..] => return Err("its value holds a NUL byte or a lone CR"),
+            _ => continue,
         };
-        if !matches!(text.get(at), Some(b' ' | b'\t')) {
-            return Ok((end, at));
+        if !matches!(bytes.get(next), Some(b' ' | b'\t')) {
+            return Ok((end, next));
         }
     }
-    Ok((text.len(), text.len()))
+    Ok((bytes.len(), bytes.len()))
 }
 
 #[cold]

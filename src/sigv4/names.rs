@@ -57,6 +57,26 @@ impl NameIndex {
     }
 }
 
+/// Whether two names are the same, case and all: by words, of which the last may overlap the one before.
+#[inline]
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        4..8 => has_same_ends::<4>(a, b),
+        8..16 => has_same_ends::<8>(a, b),
+        16..=32 => has_same_ends::<16>(a, b),
+        _ => a == b,
+    }
+}
+
+/// Of names of one length, `N` to `2 * N` bytes.
+#[inline]
+fn has_same_ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+    (a.first_chunk::<N>() == b.first_chunk()) & (a.last_chunk::<N>() == b.last_chunk())
+}
+
 /// Whether a name comes after another in the order of the bytes. Its first byte or its first eight decide nearly always.
 pub(super) fn is_after(name: &[u8], previous: &[u8]) -> bool {
     match (name.first(), previous.first()) {

@@ -11,6 +11,7 @@ use super::payload::{Body, ContentSha256, Payload};
 use super::presigned::is_token;
 use super::refusal::{Refusal, ScopeFault};
 use super::scope::{CredentialScope, Family};
+use super::shape::Shape;
 use super::sink::HashSink;
 use super::string_to_sign::{Hashes, SKEW, StringToSign, StringToSignError, string_to_sign_text};
 use super::target::{Target, TargetFault};
@@ -43,12 +44,14 @@ pub enum Regions<'e> {
 /// the bytes that the head borrows (`'a`).
 #[derive(Debug)]
 pub struct SignedRequest<'r, 'a> {
-    head: &'r RequestHead<'a>,
-    named: NamedHeaders<'a>,
-    target: Target<'a>,
-    authorization: Authorization<'a>,
+    pub(super) head: &'r RequestHead<'a>,
+    pub(super) named: NamedHeaders<'a>,
+    pub(super) target: Target<'a>,
+    pub(super) authorization: Authorization<'a>,
     /// Where the credentials stand in a form.
-    form: Option<Box<SignedForm<'a>>>,
+    pub(super) form: Option<Box<SignedForm<'a>>>,
+    /// By which it was read, if it was.
+    pub(super) shape: Option<&'r Shape>,
 }
 
 impl<'r, 'a> SignedRequest<'r, 'a> {
@@ -72,7 +75,7 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         Authorization::find_none(&named, &target)?;
         let form = SignedForm::read(head, &named, &target, form)?;
         let authorization = Authorization::from_form(form.fields(), form.expiration())?;
-        Ok(Self { head, named, target, authorization, form: Some(Box::new(form)) })
+        Ok(Self { head, named, target, authorization, form: Some(Box::new(form)), shape: None })
     }
 
     /// What is read before the credentials.
@@ -92,7 +95,7 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
         target: Target<'a>,
         authorization: Authorization<'a>,
     ) -> Self {
-        Self { head, named, target, authorization, form: None }
+        Self { head, named, target, authorization, form: None, shape: None }
     }
 
     /// The id that the request claims, 1 to 128 letters, digits and underscores.
@@ -183,7 +186,7 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
             let (got, expected) = (scope.service().to_owned(), expectation.service.to_owned());
             faults.push(ScopeFault::Service { got, expected });
         }
-        if scope.date() != date.date() {
+        if scope.date().as_bytes() != &date.as_bytes()[..8] {
             faults.push(ScopeFault::Date { got: scope.date().to_owned(), signed: *date });
         }
         faults
@@ -251,14 +254,14 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
     }
 
     fn canonical_parts(&self, path_style: PathStyle) -> Result<CanonicalParts<'_, 'a>, Refusal> {
-        let Self { head, target, authorization, form, .. } = self;
+        let Self { head, target, authorization, form, shape, .. } = self;
         if form.is_some() {
             return Err(Refusal::UnsupportedScheme(Scheme::PostForm));
         }
         if path_style == PathStyle::Normalized && climbs_above_root(target.path.raw) {
             return Err(Refusal::MalformedTarget(TargetFault::AboveRoot));
         }
-        Ok(CanonicalParts { head, target, path_style, signed_headers: authorization.signed_headers })
+        Ok(CanonicalParts { head, target, path_style, signed_headers: authorization.signed_headers, shape: *shape })
     }
 
     /// The hash of the canonical request with another target, for a service other than S3.
@@ -298,7 +301,8 @@ impl<'r, 'a> SignedRequest<'r, 'a> {
 }
 
 /// The target, whose authority is the Host header's if it has one.
-fn read_target<'a>(head: &RequestHead<'a>, named: &NamedHeaders<'a>) -> Result<Target<'a>, Refusal> {
+#[inline]
+pub(super) fn read_target<'a>(head: &RequestHead<'a>, named: &NamedHeaders<'a>) -> Result<Target<'a>, Refusal> {
     let target = Target::parse(head.target()).map_err(Refusal::MalformedTarget)?;
     if target.authority.is_some_and(|authority| !is_same_authority(named.host, authority)) {
         return Err(Refusal::MalformedTarget(TargetFault::AuthorityIsNotHost));

@@ -46,6 +46,11 @@ impl<'a> CredentialScope<'a> {
         Ok(Self { date, region, service })
     }
 
+    /// A scope from parts that are those of another scope.
+    pub(super) fn of_known(date: &'a str, region: &'a str, service: &'a str) -> Self {
+        Self { date, region, service }
+    }
+
     /// The scope of a Signature V4A, whose region is empty.
     ///
     /// # Errors

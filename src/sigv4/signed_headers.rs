@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::ascii::{Places, places_of};
+use super::scan::{Byte, Places, places};
 
 /// The list of signed headers of one request, names with `;` between them.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ impl<'a> SignedHeaders<'a> {
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Self { raw, is_escaped } = *self;
-        let semicolons = places_of(if is_escaped { b"" } else { raw }, b';');
+        let semicolons = places(if is_escaped { b"" } else { raw }, Byte(b';'));
         Names { raw, is_escaped, semicolons, next: (!raw.is_empty()).then_some(0) }
     }
 
@@ -46,7 +46,7 @@ impl<'a> SignedHeaders<'a> {
 struct Names<'a> {
     raw: &'a [u8],
     is_escaped: bool,
-    semicolons: Places<'a>,
+    semicolons: Places<'a, Byte>,
     /// Where the next name starts.
     next: Option<usize>,
 }

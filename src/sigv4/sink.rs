@@ -146,14 +146,14 @@ impl Sink for HashSink {
 #[inline]
 pub(super) fn copy(place: &mut [u8], piece: &[u8]) {
     match piece.len() {
-        0 => {}
+        65.. => place.copy_from_slice(piece),
+        33.. => copy_ends::<32>(place, piece),
+        16.. => copy_ends::<16>(place, piece),
+        8.. => copy_ends::<8>(place, piece),
+        4.. => copy_ends::<4>(place, piece),
+        2.. => copy_ends::<2>(place, piece),
         1 => place[0] = piece[0],
-        2..4 => copy_ends::<2>(place, piece),
-        4..8 => copy_ends::<4>(place, piece),
-        8..16 => copy_ends::<8>(place, piece),
-        16..32 => copy_ends::<16>(place, piece),
-        32..=64 => copy_ends::<32>(place, piece),
-        _ => place.copy_from_slice(piece),
+        0 => {}
     }
 }
 

@@ -2,8 +2,9 @@
 
 use memchr::{memchr, memchr2, memmem};
 
-use super::ascii::{Table, find_byte, find_unlike_path, run_length, table};
+use super::ascii::{Table, run_length, table};
 use super::encode::{Class, Place, class, decode, escaped_byte, reencoded_bytes};
+use super::scan::{Byte, UnlikePath, find};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
@@ -58,7 +59,7 @@ pub(super) struct Parameter<'a> {
 impl<'a> Target<'a> {
     pub fn parse(target: &'a [u8]) -> Result<Self, TargetFault> {
         let (authority, target) = split_authority(target);
-        let (path, query) = match find_byte(target, 0, b'?') {
+        let (path, query) = match find(target, Byte(b'?')) {
             Some(mark) => (&target[..mark], &target[mark + 1..]),
             None => (target, &[][..]),
         };
@@ -120,7 +121,7 @@ impl<'a> Text<'a> {
     fn check(raw: &'a [u8], place: Place) -> Result<Self, TargetFault> {
         let mut text = Self { raw, is_canonical: true, is_plain: true };
         let mut at = match place {
-            Place::Path => find_unlike_path(raw).unwrap_or(raw.len()),
+            Place::Path => find(raw, UnlikePath).unwrap_or(raw.len()),
             Place::Query => run_length(raw, &UNRESERVED),
         };
         while let Some(byte) = raw.get(at) {

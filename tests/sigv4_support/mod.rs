@@ -3,6 +3,8 @@
 // Each suite is a crate of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub mod shapes;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -144,7 +146,15 @@ impl Verifier<'_> {
     }
 
     pub fn verify_head<'a>(&self, head: &RequestHead<'a>, body: Body<'a>) -> Verdict {
-        match self.steps(head, body) {
+        let outcome = SignedRequest::parse(head).map_err(StringToSignError::from).and_then(|request| {
+            let outcome = self.steps(&request, body);
+            if outcome.is_ok() {
+                shapes::learn(&request);
+            }
+            outcome
+        });
+        shapes::each_alike(head, |request| shapes::must_agree(head, &outcome, &self.steps(request, body)));
+        match outcome {
             Ok(payload) => Verdict::Accepted(payload),
             Err(StringToSignError::BodyRequired) => Verdict::BodyRequired,
             Err(StringToSignError::Refused(refusal)) => {
@@ -154,8 +164,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn steps<'a>(&self, head: &RequestHead<'a>, body: Body<'a>) -> Result<PayloadStatus, StringToSignError> {
-        let request = SignedRequest::parse(head)?;
+    fn steps<'a>(&self, request: &SignedRequest<'_, 'a>, body: Body<'a>) -> Result<PayloadStatus, StringToSignError> {
         let expectation = Expectation { service: self.service, regions: Regions::Any };
         let scoped = request.check_scope_and_time(&expectation, self.now)?;
         let string_to_sign = scoped.string_to_sign(body)?;
