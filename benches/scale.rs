@@ -1,16 +1,17 @@
 //! What a fleet costs when it is large: ten million keys issued over twenty accounts, one million of them denied.
 //!
-//! `cargo bench --bench scale`; with `-- KEYS DENIED` other numbers. Needs SoftHSM, 6 GB of disk and some minutes. Rows are written past
-//! `rederive`, as it would have written them; everything that is measured is a `rederive serve` of its own.
+//! `cargo bench --bench scale`; with `-- KEYS DENIED` other numbers; with `-- issuance` new keys a second alone, which takes seconds.
+//! Needs SoftHSM, 6 GB of disk and some minutes. Rows are written past `rederive`, as it would have written them; everything that is
+//! measured is a `rederive serve` of its own, but issuance, which is measured in process.
 
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rederive::authority::{Authority, NewKeySpec};
+use rederive::authority::{Authority, KeyRequest, NewKeySpec};
 use rederive::config::Config;
 use rederive::feed::{Chain, Change, ChangeKind};
-use rederive::registry::{NewUser, Owner, UserId};
+use rederive::registry::{NewUser, Owner, UsedSignature, UserId};
 use rederive::site::Site;
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Fields, Generation, Prefix, TagKey};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -35,10 +36,17 @@ const CLIENTS: usize = 64;
 const LONG: Duration = Duration::from_secs(600);
 
 fn main() {
-    let numbers: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let arguments: Vec<String> = std::env::args().collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    if arguments.iter().any(|argument| argument == "issuance") {
+        let mut fleet = Fleet::start();
+        stop_issuer(&mut fleet);
+        runtime.block_on(issuance(&fleet));
+        return;
+    }
+    let numbers: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let keys = numbers.first().copied().unwrap_or(10_000_000);
     let denied = numbers.get(1).copied().unwrap_or(1_000_000);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let mut fleet = Fleet::start();
     measure_verifier(&fleet, "nothing issued");
     stop_issuer(&mut fleet);
@@ -103,7 +111,7 @@ fn size(path: &Path) -> u64 {
     path.metadata().map_or(0, |metadata| metadata.len())
 }
 
-/// New keys a second through the authority, each durable before it is told, beside what the disk does alone.
+/// New keys a second through the authority, each asked for by a root key and durable before it is told, beside what the disk does alone.
 async fn issuance(fleet: &Fleet) -> TagKey {
     let config = Config::load(&fleet.config()).expect("a configuration");
     let site = Site { program: common::REDERIVE.into(), ..Site::new(config) };
@@ -113,13 +121,13 @@ async fn issuance(fleet: &Fleet) -> TagKey {
     let mut owners = Vec::new();
     for account in (0..ACCOUNTS).map(account) {
         let registry = authority.registry().expect("an issuer");
-        registry.create_account(account, 1).await.expect("made");
+        let root = authority.new_account(account, 1).await.expect("made").id;
         registry.set_keys_per_user(account, Some(1000)).await.expect("set");
         for number in 0..4 {
             let user_id = UserId::random().expect("random");
             let new = NewUser { user_id, account, name: format!("u{number}"), path: "/".into(), tags: vec![], at: 1 };
             let user_id = Some(registry.create_user(&new).await.expect("made").user_id);
-            owners.push(Owner { account, user_id });
+            owners.push((Owner { account, user_id }, root));
         }
     }
     for clients in [1, CLIENTS] {
@@ -139,7 +147,7 @@ async fn issue_for(
     time: Duration,
     clients: usize,
     authority: &std::sync::Arc<Authority>,
-    owners: &[Owner],
+    owners: &[(Owner, AccessKeyId)],
 ) -> (usize, Duration) {
     let since = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -149,8 +157,9 @@ async fn issue_for(
             let mut made = 0;
             while since.elapsed() < time {
                 // In turns, so that no quota is full.
-                let owner = &owners[(client + made * clients) % owners.len()];
-                authority.issue_as(owner, &NewKeySpec::default(), sign::now()).await.expect("made");
+                let (owner, root) = &owners[(client + made * clients) % owners.len()];
+                let (request, now) = (signed_by(*root), sign::now());
+                authority.issue_key(owner, Some(&request), now).await.expect("made");
                 made += 1;
             }
             made
@@ -158,6 +167,14 @@ async fn issue_for(
     }
     let made = tasks.join_all().await.into_iter().sum();
     (made, since.elapsed())
+}
+
+/// What the door makes of a request that a root key has signed.
+fn signed_by(root: AccessKeyId) -> KeyRequest {
+    let mut hash = [0; 32];
+    getrandom::fill(&mut hash).expect("random");
+    let signature = UsedSignature { hash, expires_at: sign::now() + 1200 };
+    KeyRequest { by: root, signature, token: None, new: NewKeySpec::default() }
 }
 
 fn fsync_rate(path: &Path) -> f64 {

@@ -77,12 +77,6 @@ async fn set_keys_per_user(transaction: &mut Connection, number: Account, keys: 
     if set == 0 { Err(RegistryError::NoSuchAccount(number)) } else { Ok(()) }
 }
 
-/// Keys that a user of an account may have, where that is not the default.
-pub(super) async fn keys_per_user(connection: &mut Connection, number: Account) -> Result<Option<u32>> {
-    let row = query(&format!("{SELECT} WHERE number = $1")).bind(as_int(number)).fetch_optional(connection).await?;
-    Ok(row.as_ref().map(read).transpose()?.and_then(|row| row.keys_per_user))
-}
-
 /// Whether an account is registered, as the connection sees it.
 pub(super) async fn exists(connection: &mut Connection, number: Account) -> Result<bool> {
     let row = query("SELECT 1 FROM accounts WHERE number = $1").bind(as_int(number));
@@ -96,13 +90,18 @@ pub(super) fn as_int(account: Account) -> i64 {
 
 fn read(row: &Row) -> Result<AccountRow> {
     let cells = Cells::of(row, "accounts", "number");
-    let keys = |number: i64| u32::try_from(number).map_err(|_| cells.bad("keys_per_user", "out of range"));
     Ok(AccountRow {
         number: cells.number("number", Account::new)?,
         created_at: cells.int("created_at")?,
-        keys_per_user: cells.optional_int("keys_per_user")?.map(keys).transpose()?,
+        keys_per_user: read_keys_per_user(&cells)?,
         key_age: read_age(&cells)?,
     })
+}
+
+/// How many keys a user of an account may have, where that is not the default.
+pub(super) fn read_keys_per_user(cells: &Cells<'_>) -> Result<Option<u32>> {
+    let keys = |number: i64| u32::try_from(number).map_err(|_| cells.bad("keys_per_user", "out of range"));
+    cells.optional_int("keys_per_user")?.map(keys).transpose()
 }
 
 /// What an account says of its keys' age.

@@ -1,8 +1,10 @@
 //! Client tokens: who asks for a key twice with one token gets one key.
 
 use super::cells::Cells;
-use super::transaction::transact;
-use super::{Connection, KeyRow, KeyStatus, NewKey, Registry, RegistryError, Result, issuing, keys, query};
+use super::grounds::{Grounds, check_terms};
+use super::{
+    Connection, KeyRow, KeyStatus, NewKey, Registry, RegistryError, Result, group_commit, issuing, keys, query,
+};
 
 /// How long a token is remembered, in seconds.
 const REMEMBERED: i64 = 24 * 60 * 60;
@@ -32,38 +34,45 @@ impl Registry {
     ///
     /// Either way the signature is used up: who overhears a request cannot have it answered again.
     pub async fn insert_key_once(&self, new: &NewKey, token: &UsedToken) -> Result<Made> {
-        let registry = Self { actor: new.created_by, ..self.clone() };
-        transact!(registry, |transaction| insert_once(transaction, new, token))
+        group_commit::register(self, new, Some(token)).await
     }
 }
 
-async fn insert_once(transaction: &mut Connection, new: &NewKey, token: &UsedToken) -> Result<Made> {
-    query("DELETE FROM client_tokens WHERE expires_at < $1").bind(new.at).execute(transaction).await?;
+/// The key that a token leads to, or why to none. `actor` is the key that signed. Nothing is written.
+pub(super) async fn judge(
+    transaction: &mut Connection,
+    new: &NewKey,
+    token: &UsedToken,
+    actor: Option<&KeyRow>,
+) -> Result<Made> {
     let used = query("SELECT hash, request, id, attempt FROM client_tokens WHERE hash = $1")
         .bind(token.hash.as_slice())
         .fetch_optional(transaction)
         .await?;
-    let Some(used) = used else {
-        let row = issuing::issue(transaction, new).await?;
-        remember(transaction, new, token).await?;
-        return Ok(Made::New(row));
-    };
-    issuing::check_owner(transaction, &new.owner).await?;
-    issuing::use_signature(transaction, new).await?;
+    let Some(used) = used else { return issuing::judge(transaction, new, actor).await.map(Made::New) };
     let cells = Cells::of(&used, "client_tokens", "id");
     let row = keys::by_id(transaction, &keys::read_id(&used)?).await?;
     let row = row.ok_or_else(|| cells.bad("id", "there is no such key"))?;
+    let attempt = cells.number("attempt", |number| u32::try_from(number).ok())?;
+    Grounds::look(transaction, new).await?.judge_owner_and_signature(new)?;
     if cells.hash("request")? != token.request || row.owner() != new.owner {
         return Err(RegistryError::TokenOfAnotherRequest);
     }
-    issuing::check_terms(transaction, new.created_by.as_ref(), &row.terms).await?;
-    if row.status == KeyStatus::Deleted {
-        return Err(RegistryError::TokenOfDeletedKey(row.id));
+    check_terms(actor, &row.terms)?;
+    match row.status {
+        KeyStatus::Deleted => Err(RegistryError::TokenOfDeletedKey(row.id)),
+        _ => Ok(Made::Before(row, attempt)),
     }
-    Ok(Made::Before(row, cells.number("attempt", |number| u32::try_from(number).ok())?))
 }
 
-async fn remember(transaction: &mut Connection, new: &NewKey, token: &UsedToken) -> Result<()> {
+/// Forgets the tokens whose day is over.
+pub(super) async fn forget(transaction: &mut Connection, now: i64) -> Result<()> {
+    query("DELETE FROM client_tokens WHERE expires_at < $1").bind(now).execute(transaction).await?;
+    Ok(())
+}
+
+/// Remembers what a token has led to.
+pub(super) async fn remember(transaction: &mut Connection, new: &NewKey, token: &UsedToken) -> Result<()> {
     query("INSERT INTO client_tokens (hash, request, id, attempt, expires_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(token.hash.as_slice())
         .bind(token.request.as_slice())

@@ -10,8 +10,7 @@ use super::cells::{readable, tell};
 use super::changes;
 use super::transaction::transact;
 use super::{
-    Change, ChangeKind, Connection, KeyRow, KeyStatus, Owner, Registry, RegistryError, Result, UserId, keys, query,
-    users,
+    Change, ChangeKind, Connection, KeyRow, KeyStatus, Registry, RegistryError, Result, UserId, keys, query, users,
 };
 
 /// What can be denied.
@@ -168,26 +167,13 @@ pub(super) async fn tell_if_good(
 
 /// Whether a key, its user or its account is denied, whatever the key's status.
 pub(super) async fn is_key_denied(connection: &mut Connection, row: &KeyRow) -> Result<bool> {
-    Ok(is_id_denied(connection, &row.id).await? || is_owner_denied(connection, &row.owner()).await?)
-}
-
-/// Whether an id, issued or not, is denied by itself.
-pub(super) async fn is_id_denied(connection: &mut Connection, id: &AccessKeyId) -> Result<bool> {
-    is_denied(connection, &key_name(id)).await
-}
-
-/// Whether a user or its account is denied.
-pub(super) async fn is_owner_denied(connection: &mut Connection, owner: &Owner) -> Result<bool> {
-    let by_user = match &owner.user_id {
-        Some(user_id) => is_denied(connection, &user_name(user_id)).await?,
-        None => false,
-    };
-    Ok(by_user || is_denied(connection, &account_name(owner.account)).await?)
-}
-
-async fn is_denied(connection: &mut Connection, name: &str) -> Result<bool> {
-    let row = query("SELECT 1 FROM denials WHERE subject = $1").bind(name);
-    Ok(row.fetch_optional(connection).await?.is_some())
+    let found = query("SELECT 1 FROM denials WHERE subject = $1 OR subject = $2 OR subject = $3 LIMIT 1")
+        .bind(key_name(&row.id))
+        .bind(row.user.as_ref().map_or(String::new(), |user| user_name(&user.user_id)))
+        .bind(account_name(row.account))
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.is_some())
 }
 
 pub(super) async fn check_exists(transaction: &mut Connection, subject: &Subject) -> Result<()> {
@@ -212,14 +198,14 @@ async fn keys_of(transaction: &mut Connection, account: Account, user: &UserId) 
     Ok(readable(&rows, keys::read_id))
 }
 
-fn key_name(id: &AccessKeyId) -> String {
+pub(super) fn key_name(id: &AccessKeyId) -> String {
     format!("key:{id}")
 }
 
-fn user_name(user_id: &UserId) -> String {
+pub(super) fn user_name(user_id: &UserId) -> String {
     format!("user:{user_id}")
 }
 
-fn account_name(account: Account) -> String {
+pub(super) fn account_name(account: Account) -> String {
     format!("account:{account}")
 }

@@ -9,7 +9,7 @@ use super::{GenerationState, UserId};
 pub type Result<T> = std::result::Result<T, RegistryError>;
 
 /// Either the answer is no, or the registry is in [`Trouble`](Self::Trouble) and can't tell. The text is for the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The account is not registered.
     #[error("there is no account {0}")]
@@ -158,7 +158,7 @@ pub enum RegistryError {
 }
 
 /// The registry could not do its work; nothing was changed. The text is for the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("registry: {kind}: {text}")]
 pub struct Trouble {
     /// Which reaction it asks for.

@@ -129,19 +129,19 @@ pub(super) async fn set_state(
     announce(transaction, &GenerationRow { state: to, ..row }, at).await
 }
 
-/// A generation's state inside a transaction.
-pub(super) async fn state(transaction: &mut Connection, number: Generation) -> Result<GenerationState> {
-    Ok(one(transaction, number).await?.state)
-}
-
 async fn one(connection: &mut Connection, number: Generation) -> Result<GenerationRow> {
     let row = format!("{SELECT} WHERE number = $1");
     let row = query(&row).bind(i64::from(number.number())).fetch_optional(&mut *connection).await?;
     read_or_recall(connection, &row.ok_or(RegistryError::NoSuchGeneration(number))?).await
 }
 
+/// A generation's state inside a transaction.
+pub(super) async fn state(transaction: &mut Connection, number: Generation) -> Result<GenerationState> {
+    Ok(one(transaction, number).await?.state)
+}
+
 /// A row that does not read is had from the feed, whose newest entry about a generation tells all of it.
-async fn read_or_recall(connection: &mut Connection, row: &Row) -> Result<GenerationRow> {
+pub(super) async fn read_or_recall(connection: &mut Connection, row: &Row) -> Result<GenerationRow> {
     let error = match read(row) {
         Err(error) if error.is_bad_row() => error,
         outcome => return outcome,

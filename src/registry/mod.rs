@@ -20,6 +20,8 @@ mod connection;
 mod denials;
 mod error;
 mod generations;
+mod grounds;
+mod group_commit;
 mod issuing;
 mod key_age;
 mod keys;
@@ -72,6 +74,7 @@ pub use users::{MAX_TAGS, NewUser, Tag, UserRow, renamed_user, user_arn};
 
 use cells::readable;
 use connection::{Connection, Pool};
+use group_commit::Line;
 use query::{Row, query};
 use transaction::Transaction;
 use writable::LastTrial;
@@ -82,6 +85,7 @@ pub struct Registry {
     writer: Pool,
     readers: Pool,
     last_trial: LastTrial,
+    line: Arc<Line>,
     /// How far this process has followed the feed. What it writes goes on from there, or is not written.
     seen: Arc<Mutex<Option<Chain>>>,
     /// The key that signed for what is written; `None` for an operator's command.
@@ -109,7 +113,10 @@ impl Registry {
         let mut transaction = Transaction::write(&self.writer).await?;
         let checked = async {
             changes::check_seen(transaction.connection(), self.seen()).await?;
-            self.check_actor(transaction.connection()).await
+            if let Some(actor) = &self.actor {
+                check_actor(transaction.connection(), actor).await?;
+            }
+            Ok(())
         };
         match checked.await {
             Ok(()) => Ok(transaction),
@@ -127,13 +134,13 @@ impl Registry {
             *seen = Some(chain);
         }
     }
+}
 
-    async fn check_actor(&self, transaction: &mut Connection) -> Result<()> {
-        let Some(actor) = &self.actor else { return Ok(()) };
-        match keys::by_id(transaction, actor).await? {
-            Some(row) if row.status == KeyStatus::Active && !denials::is_key_denied(transaction, &row).await? => Ok(()),
-            _ => Err(RegistryError::ActorDenied(*actor)),
-        }
+/// The row of the key that signed for a change, which must still be active.
+async fn check_actor(transaction: &mut Connection, actor: &AccessKeyId) -> Result<KeyRow> {
+    match keys::by_id(transaction, actor).await? {
+        Some(row) if row.status == KeyStatus::Active && !denials::is_key_denied(transaction, &row).await? => Ok(row),
+        _ => Err(RegistryError::ActorDenied(*actor)),
     }
 }
 

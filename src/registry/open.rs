@@ -55,6 +55,11 @@ impl Registry {
         open.await.map_err(|error: RegistryError| error.at(location))
     }
 
+    fn on(writer: Pool, readers: Pool) -> Self {
+        let (last_trial, line, seen) = (LastTrial::default(), Arc::default(), Arc::default());
+        Self { writer, readers, last_trial, line, seen, actor: None }
+    }
+
     /// Waits for running calls and closes what is open. Later calls fail.
     pub async fn close(&self) {
         self.readers.close().await;
@@ -89,7 +94,7 @@ async fn open_to_write(location: &Location) -> Result<Registry> {
         Location::File(path) => sqlite::readers(path).await?,
         Location::Postgres(database) => Pool::Postgres(PostgresPool::new(database.options().clone(), READERS, false)),
     };
-    Ok(Registry { writer, readers, last_trial: LastTrial::default(), seen: Arc::default(), actor: None })
+    Ok(Registry::on(writer, readers))
 }
 
 /// A registry without a connection that can write.
@@ -98,13 +103,7 @@ async fn open_readers(location: &Location) -> Result<Registry> {
         Location::File(path) => sqlite::readers(path).await?,
         Location::Postgres(database) => Pool::Postgres(PostgresPool::new(database.options().clone(), READERS, true)),
     };
-    Ok(Registry {
-        writer: readers.clone(),
-        readers,
-        last_trial: LastTrial::default(),
-        seen: Arc::default(),
-        actor: None,
-    })
+    Ok(Registry::on(readers.clone(), readers))
 }
 
 fn at(location: &Location, trouble: Trouble) -> RegistryError {

@@ -217,15 +217,34 @@ pub(super) async fn describe_key(
         Err(error) if text.is_none() && error.is_bad_row() => return Ok(()),
         Err(error) => return Err(error),
     };
-    let mut tags: Vec<_> = row.tags.iter().filter(|tag| tag.key != key.as_str()).cloned().collect();
-    tags.extend(text.map(|text| Tag { key: key.to_string(), value: text.to_owned() }));
-    if tags.len() > MAX_TAGS && text.is_some() {
-        return Err(RegistryError::TooMuch(format!("Cannot exceed quota for TagsPerUser: {MAX_TAGS}")));
-    }
+    let tags = with_description(&row, key, text)?;
     if tags != row.tags {
         replace_tags(transaction, &row, &tags).await?;
     }
     Ok(())
+}
+
+/// Whether a user has room for a key's description.
+pub(super) async fn check_description(
+    transaction: &mut Connection,
+    account: Account,
+    user_id: &UserId,
+    key: &AccessKeyId,
+    text: &str,
+) -> Result<()> {
+    let row = by_id(transaction, account, user_id).await?;
+    row.map_or(Ok(()), |row| with_description(&row, key, Some(text)).map(drop))
+}
+
+fn with_description(row: &UserRow, key: &AccessKeyId, text: Option<&str>) -> Result<Vec<Tag>> {
+    let mut tags: Vec<_> = row.tags.iter().filter(|tag| tag.key != key.as_str()).cloned().collect();
+    tags.extend(text.map(|text| Tag { key: key.to_string(), value: text.to_owned() }));
+    match text {
+        Some(_) if tags.len() > MAX_TAGS => {
+            Err(RegistryError::TooMuch(format!("Cannot exceed quota for TagsPerUser: {MAX_TAGS}")))
+        }
+        _ => Ok(tags),
+    }
 }
 
 async fn replace_tags(transaction: &mut Connection, row: &UserRow, tags: &[Tag]) -> Result<bool> {

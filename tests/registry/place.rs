@@ -114,6 +114,47 @@ impl Place {
         door.run(&unblock).await;
     }
 
+    /// Makes every commit fail that registers a key.
+    pub async fn fail_commits(&self) {
+        let mut door = self.side_door().await;
+        door.run("CREATE TABLE debts (number BIGINT REFERENCES generations (number) DEFERRABLE INITIALLY DEFERRED)")
+            .await;
+        door.run(match door {
+            SideDoor::Sqlite(_) => {
+                "CREATE TRIGGER owe AFTER INSERT ON access_keys BEGIN INSERT INTO debts VALUES (99); END"
+            }
+            SideDoor::Postgres(_) => {
+                "CREATE FUNCTION owe() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO debts VALUES (99); RETURN NEW; END $$; \
+                 CREATE TRIGGER owe AFTER INSERT ON access_keys FOR EACH ROW EXECUTE FUNCTION owe()"
+            }
+        })
+        .await;
+    }
+
+    pub async fn let_commits_be(&self) {
+        let mut door = self.side_door().await;
+        door.run(match door {
+            SideDoor::Sqlite(_) => "DROP TRIGGER owe",
+            SideDoor::Postgres(_) => "DROP TRIGGER owe ON access_keys",
+        })
+        .await;
+    }
+
+    /// Makes the insert of one key fail.
+    pub async fn refuse_insert(&self, id: &AccessKeyId) {
+        let mut door = self.side_door().await;
+        let refuse = match door {
+            SideDoor::Sqlite(_) => format!(
+                "CREATE TRIGGER refuse BEFORE INSERT ON access_keys WHEN NEW.id = '{id}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            ),
+            SideDoor::Postgres(_) => format!(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$; \
+                 CREATE TRIGGER refuse BEFORE INSERT ON access_keys FOR EACH ROW WHEN (NEW.id = '{id}') EXECUTE FUNCTION refuse()"
+            ),
+        };
+        door.run(&refuse).await;
+    }
+
     /// Takes the write lock, until the door is dropped.
     pub async fn lock(&self) -> SideDoor {
         let mut door = self.side_door().await;

@@ -4,6 +4,8 @@ use crate::place::*;
 
 #[path = "feed.rs"]
 mod feed;
+#[path = "group_commit.rs"]
+mod group_commit;
 #[path = "keys.rs"]
 mod keys;
 #[path = "malformed.rs"]
