@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
@@ -113,7 +113,11 @@ impl Stream {
             Some(path) => syslog::unix_custom(formatter, path),
             None => syslog::unix(formatter),
         };
-        *logger = Some(Box::new(opened.map_err(|error| io::Error::other(format!("syslog: {error}")))?));
+        let nobody = |error| {
+            let path = socket.as_deref().unwrap_or(Path::new("/dev/log")).display();
+            io::Error::other(format!("no syslog takes it at {path} ([audit] syslog_socket): {error}"))
+        };
+        *logger = Some(Box::new(opened.map_err(nobody)?));
         Ok(())
     }
 }
