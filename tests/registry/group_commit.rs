@@ -11,7 +11,7 @@ const MANY: u32 = 150;
 fn asked(serial: u32, owner: &Owner) -> (NewKey, Option<UsedToken>) {
     let hash = std::array::from_fn(|place| serial.to_be_bytes()[place % 4]);
     let signature = Some(UsedSignature { hash, expires_at: 320 });
-    let token = (serial % 3 == 0).then_some(UsedToken { hash, request: [2; 32], attempt: 0 });
+    let token = serial.is_multiple_of(3).then_some(UsedToken { hash, request: [2; 32], attempt: 0 });
     (NewKey { signature, quota: 1000, ..new_key(id(serial), owner) }, token)
 }
 
