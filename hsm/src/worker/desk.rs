@@ -1,15 +1,13 @@
 //! What all connections of a worker share: the rules, the queue, and the session threads behind it.
 
-use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use zeroize::{Zeroize as _, Zeroizing};
-
+use super::outbox::{Connection, Outbox};
 use super::report::Counted;
 use super::rules::{Now, Rules};
 use super::{Failure, Keeper, Started, frames, harden};
@@ -23,12 +21,6 @@ const QUEUE: usize = 1024;
 const PROVE: Duration = Duration::from_secs(10);
 /// What most requests need for their body.
 const ROOM: usize = 4096;
-/// Answers that are written together, at most.
-const TOGETHER: usize = 4;
-/// Bytes that they have room for; an answer that holds a secret takes a fraction of it.
-const ANSWERS: usize = 1024;
-/// No answer waits for the next one if it took longer itself.
-const FAST: Duration = Duration::from_micros(200);
 /// How long it may drain and finalize before it is gone all the same.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -60,12 +52,6 @@ struct Job {
     from: Arc<Connection>,
 }
 
-/// Where answers go.
-struct Connection {
-    socket: Mutex<UnixStream>,
-    is_gone: AtomicBool,
-}
-
 /// Since when each thread has been with the token, in milliseconds of this desk plus one; 0 while it is not.
 struct Busy {
     opened: Instant,
@@ -94,10 +80,9 @@ impl Desk {
     /// Answers one connection until its other end closes it or breaks the format.
     pub fn attend(&self, socket: UnixStream) -> Result<(), std::io::Error> {
         frames::send(&socket, &self.hello)?;
-        let connection = Connection { socket: Mutex::new(socket.try_clone()?), is_gone: AtomicBool::new(false) };
-        let connection = Arc::new(connection);
+        let connection = Arc::new(Connection::new(socket.try_clone()?));
         let read = self.read_requests(socket, &connection);
-        connection.is_gone.store(true, Ordering::Relaxed);
+        connection.leave();
         read
     }
 
@@ -183,28 +168,23 @@ fn session_thread(
     std::thread::Builder::new().name("session".into()).spawn(move || {
         let (mut proven, mut outbox) = (Instant::now(), Outbox::default());
         while let Some(Job { number, request, from }) = next_job(&queue, &mut outbox) {
-            if from.is_gone.load(Ordering::Relaxed) {
+            if from.is_gone() {
                 continue;
             }
-            busy.begin(at);
-            let since = Instant::now();
-            let outcome = answer(&mut keeper, &request, &mut proven);
-            let is_fast = since.elapsed() < FAST;
-            busy.end(at);
+            let begun = busy.begin(at);
+            let outcome = answer(&mut keeper, &request, &mut proven, begun);
+            let times = (begun, busy.end(at));
             let answer = outcome.unwrap_or_else(|error| {
                 tell(&error);
                 if error.reaction() == Reaction::NewProcess {
                     // The connection to the token is lost with every handle: only a new process can mend that.
-                    outbox.put(&from, number, &Answer::Trouble(error.to_string()));
+                    outbox.put(&from, number, &Answer::Trouble(error.to_string()), times);
                     outbox.send();
                     harden::be_gone();
                 }
                 Answer::Trouble(error.to_string())
             });
-            outbox.put(&from, number, &answer);
-            if !is_fast {
-                outbox.send();
-            }
+            outbox.put(&from, number, &answer, times);
         }
     })
 }
@@ -222,10 +202,15 @@ fn next_job(queue: &Mutex<Receiver<Job>>, outbox: &mut Outbox) -> Option<Job> {
 }
 
 /// Others' checks may never come to these sessions, so they are proven when they are used.
-fn answer(keeper: &mut Keeper<TokenSession>, request: &Request, proven: &mut Instant) -> Result<Answer, TokenError> {
-    if proven.elapsed() >= PROVE {
+fn answer(
+    keeper: &mut Keeper<TokenSession>,
+    request: &Request,
+    proven: &mut Instant,
+    now: Instant,
+) -> Result<Answer, TokenError> {
+    if now.saturating_duration_since(*proven) >= PROVE {
         keeper.prove()?;
-        *proven = Instant::now();
+        *proven = now;
     }
     keeper.answer(request)
 }
@@ -237,77 +222,54 @@ fn tell(error: &TokenError) {
     }
 }
 
-impl Connection {
-    /// Writes an answer. A connection that does not take it is closed, so that nobody else waits for it.
-    fn reply(&self, number: u64, answer: &Answer) -> Result<(), std::io::Error> {
-        self.write(&frames::of(&answer.encode(number)))
-    }
-
-    fn write(&self, frames: &[u8]) -> Result<(), std::io::Error> {
-        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = socket.write_all(frames);
-        if sent.is_err() {
-            self.is_gone.store(true, Ordering::Relaxed);
-            let _ = socket.shutdown(std::net::Shutdown::Both);
-        }
-        sent
-    }
-}
-
-/// Answers for one connection that are written together, while more jobs wait: each write wakes the other end, which costs a session
-/// half of what an HMAC of a fast token does.
-struct Outbox {
-    to: Option<Arc<Connection>>,
-    frames: Zeroizing<Vec<u8>>,
-    answers: usize,
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        // With room for all that hold secrets, so that none stays behind in a place that was too small.
-        Self { to: None, frames: Zeroizing::new(Vec::with_capacity(ANSWERS)), answers: 0 }
-    }
-}
-
-impl Outbox {
-    fn put(&mut self, to: &Arc<Connection>, number: u64, answer: &Answer) {
-        if self.to.as_ref().is_some_and(|other| !Arc::ptr_eq(other, to)) {
-            self.send();
-        }
-        let frame = frames::of(&answer.encode(number));
-        if self.frames.len() + frame.len() > self.frames.capacity() {
-            self.send();
-        }
-        self.frames.extend_from_slice(&frame);
-        (self.to, self.answers) = (Some(to.clone()), self.answers + 1);
-        if self.answers == TOGETHER {
-            self.send();
-        }
-    }
-
-    fn send(&mut self) {
-        if let Some(to) = self.to.take() {
-            // Who closed the connection waits for nothing.
-            let _ = to.write(&self.frames);
-        }
-        self.frames.as_mut_slice().zeroize();
-        self.frames.clear();
-        self.answers = 0;
-    }
-}
-
 impl Busy {
-    fn begin(&self, at: usize) {
-        self.threads[at].store(self.opened.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+    /// When it begins.
+    fn begin(&self, at: usize) -> Instant {
+        let now = Instant::now();
+        let millis = now.saturating_duration_since(self.opened).as_millis() as u64;
+        self.threads[at].store(millis + 1, Ordering::Relaxed);
+        now
     }
 
-    fn end(&self, at: usize) {
+    /// When it ends.
+    fn end(&self, at: usize) -> Instant {
         self.threads[at].store(0, Ordering::Relaxed);
+        Instant::now()
     }
 
     fn longest(&self) -> Duration {
         let now = self.opened.elapsed().as_millis() as u64 + 1;
         let since = self.threads.iter().map(|since| since.load(Ordering::Relaxed)).filter(|since| *since > 0).min();
         Duration::from_millis(since.map_or(0, |since| now.saturating_sub(since)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn job(number: u64, from: &Arc<Connection>) -> Job {
+        Job { number, request: Request::Tally(number), from: from.clone() }
+    }
+
+    #[test]
+    fn an_answer_is_held_while_a_job_waits_and_never_while_none_does() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        theirs.set_nonblocking(true).expect("it does not wait");
+        let (connection, now) = (Arc::new(Connection::new(ours)), Instant::now());
+        let (jobs, queue) = sync_channel(2);
+        let (queue, mut outbox) = (Mutex::new(queue), Outbox::default());
+        let answer = Answer::Matches(true);
+        let mut bytes = [0; 64];
+        jobs.send(job(2, &connection)).expect("there is room");
+        outbox.put(&connection, 1, &answer, (now, now));
+        assert_eq!(next_job(&queue, &mut outbox).map(|job| job.number), Some(2));
+        assert!(theirs.read(&mut bytes).is_err(), "the control: held");
+        drop(jobs);
+        assert!(next_job(&queue, &mut outbox).is_none(), "there never will be one");
+        let read = theirs.read(&mut bytes).expect("sent before the wait");
+        assert_eq!(bytes[..read], frames::of(&answer.encode(1))[..]);
     }
 }

@@ -9,6 +9,7 @@ mod desk;
 mod frames;
 mod harden;
 mod keeper;
+mod outbox;
 mod rate;
 mod report;
 mod rules;

@@ -162,6 +162,9 @@ fn attend(
 mod tests {
     use super::*;
 
+    /// In which whatever comes, comes: a test that fails does not hang.
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_connection_whose_thread_panics_leaves_its_place() {
         let door = Arc::new(Door::default());
@@ -170,9 +173,12 @@ mod tests {
         attend(ours, &door, move |_| panic!("planted, while {} is open", seen.open.load(Ordering::Relaxed)))
             .expect("a thread");
         // The thread has ended, or drops what it has: first the socket, then its place.
+        theirs.set_read_timeout(Some(LONG)).expect("a bound");
         assert_eq!(theirs.read(&mut [0]).expect("closed"), 0);
+        let until = Instant::now() + LONG;
         while door.open.load(Ordering::Relaxed) > 0 {
-            std::thread::yield_now();
+            assert!(Instant::now() < until, "it never left its place");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
