@@ -178,11 +178,19 @@ impl SigningKeys {
         name: &KeyName<'_>,
         fetch: impl Future<Output = Result<(SigningKey, Source), Unavailable>>,
     ) -> Result<Arc<UnprovenKey>, Unavailable> {
-        let prepared = async { fetch.await.map(|key| Arc::new(UnprovenKey::new(key))) };
         let late = |_| Unavailable { reason: "others wait for the same key, and none came in time".into() };
         let kept = name.to_kept();
-        let waiting = self.unproven.get_or_insert_async(&kept, prepared);
-        tokio::time::timeout(self.deadline, waiting).await.map_err(late)?
+        // Whoever is the first does not wait here, and so needs no timer: the answer that it asks for has its own deadline.
+        let waiting = self.unproven.get_value_or_guard_async(&kept);
+        match tokio::time::timeout(self.deadline, waiting).await.map_err(late)? {
+            Ok(key) => Ok(key),
+            Err(first) => {
+                let key = Arc::new(UnprovenKey::new(fetch.await?));
+                // If it was forgotten meanwhile, it is not kept.
+                let _ = first.insert(key.clone());
+                Ok(key)
+            }
+        }
     }
 
     /// This key was derived otherwise elsewhere: nobody is to meet it any more.

@@ -4,15 +4,13 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
-use tokio::net::unix::{ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
-use zeroize::Zeroize;
 
-use super::line::{Books, End, Life, Order};
+use super::inbox::Inbox;
+use super::line::{Books, Call, End, Life, Order};
+use super::socket::Socket;
 use super::{Counts, count};
-use crate::wire::{self, Answer};
+use crate::wire::Answer;
 
 /// Requests that go out in one write.
 const BATCH: usize = 64;
@@ -47,19 +45,18 @@ impl Callers {
 /// Passes calls to the worker and answers back until one of the ends is reached. When an order has come, nobody new is sent to
 /// the worker while what is on its way is answered. Dropping the future drops the connection, and every call that waits on it learns
 /// so.
-pub(super) async fn run(socket: &mut UnixStream, line: &mut End, deadline: Duration) -> Ended {
+pub(super) async fn run(socket: &Socket, line: &mut End, deadline: Duration) -> Ended {
     lock_books(&line.ledger).connected();
     let counts = line.counts.clone();
     let waiting = Waiting::new(Callers { by_number: HashMap::new(), last_answer: Instant::now() });
-    let (input, output) = socket.split();
     tokio::select! {
-        ended = write_calls(output, line, &waiting) => ended,
-        ended = read_answers(input, &waiting, &counts) => ended,
+        ended = write_calls(socket, line, &waiting) => ended,
+        ended = read_answers(socket, &waiting, &counts) => ended,
         ended = watch_deadline(deadline, &waiting) => ended,
     }
 }
 
-async fn write_calls(mut output: WriteHalf<'_>, line: &mut End, waiting: &Waiting) -> Ended {
+async fn write_calls(socket: &Socket, line: &mut End, waiting: &Waiting) -> Ended {
     let End { calls, orders, life, ledger, counts } = line;
     let mut number = 0;
     let mut batch = Vec::with_capacity(BATCH);
@@ -73,23 +70,38 @@ async fn write_calls(mut output: WriteHalf<'_>, line: &mut End, waiting: &Waitin
             }
             _ = calls.recv_many(&mut batch, BATCH), if !calls.is_closed() => {}
         }
-        frames.clear();
-        for call in batch.drain(..) {
-            // A caller that has given up waits for nothing.
-            if call.answer.is_closed() {
-                continue;
-            }
-            number += 1;
-            counts.count(&call.request);
-            lock_books(ledger).sends(&call.request);
-            let body = call.request.encode(number);
-            frames.extend_from_slice(&wire::length_prefix(&body));
-            frames.extend_from_slice(&body);
-            lock(waiting).by_number.insert(number, (Instant::now(), call.answer));
+        // Who was answered together asks again together: after this turn, in one write.
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH
+            && let Ok(call) = calls.try_recv()
+        {
+            batch.push(call);
         }
-        if let Err(error) = output.write_all(&frames).await {
+        frames.clear();
+        put_out(&mut batch, &mut number, &mut frames, waiting, ledger, counts);
+        if let Err(error) = socket.write_all(&frames).await {
             return Ended::Lost(error.to_string());
         }
+    }
+}
+
+/// Writes the frames of calls down, and who waits for their answers.
+fn put_out(
+    batch: &mut Vec<Call>,
+    number: &mut u64,
+    frames: &mut Vec<u8>,
+    waiting: &Waiting,
+    ledger: &Books,
+    counts: &Counts,
+) {
+    let (mut waiting, mut ledger, now) = (lock(waiting), lock_books(ledger), Instant::now());
+    // A caller that has given up waits for nothing.
+    for Call { request, answer } in batch.drain(..).filter(|call| !call.answer.is_closed()) {
+        *number += 1;
+        counts.count(&request);
+        ledger.sends(&request);
+        request.put_frame(*number, frames);
+        waiting.by_number.insert(*number, (now, answer));
     }
 }
 
@@ -100,49 +112,28 @@ async fn all_answered(waiting: &Waiting) {
     }
 }
 
-async fn read_answers(mut input: ReadHalf<'_>, waiting: &Waiting, counts: &Counts) -> Ended {
-    let mut buffer = vec![0; 64 * 1024];
-    let mut filled = 0;
+async fn read_answers(socket: &Socket, waiting: &Waiting, counts: &Counts) -> Ended {
+    let mut inbox = Inbox::default();
     loop {
-        match input.read(&mut buffer[filled..]).await {
+        let read = match socket.read(inbox.place()).await {
             Ok(0) => return Ended::Lost("it has closed the connection".into()),
-            Ok(read) => filled += read,
+            Ok(read) => read,
             Err(error) => return Ended::Lost(error.to_string()),
-        }
-        match deliver(&mut buffer[..filled], waiting, counts) {
-            Ok(used) => {
-                // What was delivered held secrets; what is left moves to the front, and its old place is wiped too.
-                buffer.copy_within(used..filled, 0);
-                let left = filled - used;
-                buffer[left..filled].zeroize();
-                filled = left;
-            }
-            Err(malformed) => return Ended::Lost(malformed.to_string()),
-        }
-    }
-}
-
-/// Hands every whole frame to whoever waits for it; gives how many bytes were used.
-fn deliver(bytes: &mut [u8], waiting: &Waiting, counts: &Counts) -> Result<usize, wire::Malformed> {
-    let mut used = 0;
-    while let Some((prefix, rest)) = bytes[used..].split_first_chunk_mut::<{ wire::LENGTH_BYTES }>() {
-        let length = wire::body_length(*prefix)?;
-        let Some(body) = rest.get_mut(..length) else { break };
-        let (number, answer) = Answer::decode(body)?;
-        if let Answer::Refused(reason) = &answer {
-            count(&counts.refusals[reason.index()]);
-        }
-        let caller = {
-            let mut callers = lock(waiting);
-            callers.last_answer = Instant::now();
-            callers.by_number.remove(&number)
         };
-        if let Some((_, caller)) = caller {
-            let _ = caller.send(Ok(answer));
+        let mut callers = lock(waiting);
+        callers.last_answer = Instant::now();
+        let delivered = inbox.came(read, |number, answer| {
+            if let Answer::Refused(reason) = &answer {
+                count(&counts.refusals[reason.index()]);
+            }
+            if let Some((_, caller)) = callers.by_number.remove(&number) {
+                let _ = caller.send(Ok(answer));
+            }
+        });
+        if let Err(malformed) = delivered {
+            return Ended::Lost(malformed.to_string());
         }
-        used += wire::LENGTH_BYTES + length;
     }
-    Ok(used)
 }
 
 /// Ends when the worker hangs: somebody waits for longer than the deadline, and no answers come.

@@ -11,6 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child as Process, Command};
 
 use super::balance::GenerationSet;
+use super::socket::Socket;
 use crate::access_key_id::Generation;
 use crate::config::{GenerationConfig, Listen, WorkerConfig};
 use crate::wire::{self, Hello};
@@ -63,7 +64,7 @@ pub struct Child {
 pub(super) struct Running {
     /// The process, if we have started it.
     pub(super) child: Option<Process>,
-    pub(super) socket: tokio::net::UnixStream,
+    pub(super) socket: Socket,
     pub(super) holds: GenerationSet,
 }
 
@@ -98,6 +99,8 @@ impl Launch {
         let hello = tokio::time::timeout(patience, read_hello(&mut socket)).await;
         let failure = match hello {
             Ok(Ok(Hello::Ready(generations))) => {
+                let socket = socket.into_std().and_then(Socket::new);
+                let socket = socket.map_err(|error| failed(format!("its socket cannot be used: {error}")))?;
                 return Ok(Running { child, socket, holds: generations.into_iter().collect() });
             }
             Ok(Ok(Hello::Failed(failure))) if failure.pin_refused => NotStarted::PinRefused(failure.text),

@@ -17,9 +17,12 @@ const QUEUE: usize = 1024;
 
 /// One request on its way to the worker, and where its answer goes.
 pub(super) struct Call {
-    pub(super) request: Request,
+    pub(super) request: Arc<Request>,
     pub(super) answer: oneshot::Sender<Result<Answer, String>>,
 }
+
+/// An answer that is waited for. The reason why there is none is for the log.
+pub(super) type Reply = oneshot::Receiver<Result<Answer, String>>;
 
 /// What the supervisor is told.
 pub(super) enum Order {
@@ -83,13 +86,18 @@ impl Line {
         self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Asks the worker. The reason why there is no answer is for the log.
+    /// Sends a request to the worker, which has it even if nobody waits for the answer.
+    pub(super) fn send(&self, request: Arc<Request>) -> Reply {
+        let (answer, reply) = oneshot::channel();
+        if let Err(unsent) = self.calls.try_send(Call { request, answer }) {
+            let _ = unsent.into_inner().answer.send(Err("its queue is full, or it is shutting down".to_owned()));
+        }
+        reply
+    }
+
+    /// The worker's answer.
     pub(super) async fn ask(&self, request: Request) -> Result<Answer, String> {
-        let (answer, answered) = oneshot::channel();
-        self.calls
-            .try_send(Call { request, answer })
-            .map_err(|_| "its queue is full, or it is shutting down".to_owned())?;
-        answered.await.unwrap_or_else(|_| Err("the connection to it was lost".into()))
+        self.send(Arc::new(request)).await.unwrap_or_else(|_| Err("the connection to it was lost".into()))
     }
 
     /// Replaces the worker by one that knows these generations; ends when the old one has ended, or after so long.

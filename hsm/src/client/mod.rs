@@ -13,12 +13,15 @@ mod balance_tests;
 mod checks;
 mod connection;
 mod hedging;
+mod inbox;
 mod lanes;
 mod launch;
 mod ledger;
 mod line;
 mod pool;
+mod race;
 mod replicas;
+mod socket;
 mod supervisor;
 
 pub use balance::{STATES, Standing};
@@ -290,7 +293,7 @@ impl Hsm {
         not_by: Option<Source>,
     ) -> Result<(SigningKey, Source), Unavailable> {
         let request = Request::SigningKey { id, date, region: region.to_owned(), service: service.to_owned() };
-        match self.0.ask(&request, not_by.map(|source| source.0)).await? {
+        match self.0.ask(request, not_by.map(|source| source.0)).await? {
             (worker, Answer::Key(key)) => Ok((SigningKey::from_secret(key), Source(worker))),
             (worker, other) => Err(self.unexpected(worker, other)),
         }
@@ -306,7 +309,7 @@ impl Hsm {
         regions: &RegionSet,
     ) -> Result<PointKey, Unavailable> {
         let request = Request::SigV4aPublicKey { id, date, service: service.to_owned(), regions: regions.clone() };
-        match self.0.ask(&request, None).await? {
+        match self.0.ask(request, None).await? {
             (_, Answer::PublicKey(key)) => Ok(key),
             (worker, other) => Err(self.unexpected(worker, other)),
         }
@@ -314,7 +317,7 @@ impl Hsm {
 
     /// Whether a Signature V2 is right: `None` if it is not.
     pub async fn matches_v2(&self, question: Question) -> Result<Option<Matched>, Unavailable> {
-        match self.0.ask(&Request::MatchesV2(question.clone()), None).await? {
+        match self.0.ask(Request::MatchesV2(question.clone()), None).await? {
             (_, Answer::Matches(true)) => Ok(Some(Matched::new(question))),
             (_, Answer::Matches(false)) => Ok(None),
             (worker, other) => Err(self.unexpected(worker, other)),
@@ -323,7 +326,7 @@ impl Hsm {
 
     /// The tag key of a generation.
     pub async fn tag_key(&self, generation: Generation) -> Result<TagKey, Unavailable> {
-        match self.0.ask(&Request::TagKey(generation), None).await? {
+        match self.0.ask(Request::TagKey(generation), None).await? {
             (_, Answer::Key(key)) => Ok(TagKey::new(&key)),
             (worker, other) => Err(self.unexpected(worker, other)),
         }
@@ -339,7 +342,7 @@ impl Hsm {
     ) -> Result<(AccessKeyId, SecretAccessKey), Unavailable> {
         let request = Request::Issue { generation, account, needs_row, nonce };
         let made = async {
-            match self.0.ask(&request, None).await? {
+            match self.0.ask(request, None).await? {
                 (worker, Answer::Issued(id, secret)) => {
                     self.confirm(&id, &secret, Source(worker)).await?;
                     Ok((id, secret))
@@ -369,7 +372,7 @@ impl Hsm {
 
     /// The control key's signature of the deny feed's head, with the key's public half.
     pub async fn sign_head(&self, head: FeedHead) -> Result<(PublicKey, Signature), Unavailable> {
-        match self.0.ask(&Request::SignHead(head), None).await? {
+        match self.0.ask(Request::SignHead(head), None).await? {
             (_, Answer::SignedHead { public_key, signature }) => Ok((public_key, signature)),
             (worker, other) => Err(self.unexpected(worker, other)),
         }

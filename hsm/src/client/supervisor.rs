@@ -74,8 +74,8 @@ async fn start(launch: &Launch, gate: &Gate, counts: &Counts) -> Result<Running,
 }
 
 /// One worker's life, from ready to its end.
-async fn live(mut running: Running, launch: &mut Launch, line: &mut End) -> Next {
-    let ended = connection::run(&mut running.socket, line, launch.deadline).await;
+async fn live(running: Running, launch: &mut Launch, line: &mut End) -> Next {
+    let ended = connection::run(&running.socket, line, launch.deadline).await;
     match ended {
         Ended::Ordered(Some(Order::Restart)) => {
             give_up(running).await;

@@ -1,7 +1,7 @@
 //! What the authority asks.
 
 use super::fields::Fields;
-use super::{MAX_REQUEST, Malformed};
+use super::{LENGTH_BYTES, MAX_REQUEST, Malformed, length_prefix};
 use crate::access_key_id::{AccessKeyId, Account, Generation};
 use crate::feed_head::FeedHead;
 use crate::region_set::RegionSet;
@@ -61,14 +61,29 @@ pub enum Request {
 impl Request {
     /// The body of the frame.
     pub fn encode(&self, number: u64) -> Vec<u8> {
-        let mut body = number.to_be_bytes().to_vec();
+        let mut body = Vec::new();
+        self.put_body(number, &mut body);
+        body
+    }
+
+    /// Puts the whole frame behind others.
+    pub(crate) fn put_frame(&self, number: u64, frames: &mut Vec<u8>) {
+        let start = frames.len();
+        frames.extend_from_slice(&[0; LENGTH_BYTES]);
+        self.put_body(number, frames);
+        let (prefix, body) = frames[start..].split_at_mut(LENGTH_BYTES);
+        prefix.copy_from_slice(&length_prefix(body));
+    }
+
+    fn put_body(&self, number: u64, body: &mut Vec<u8>) {
+        body.extend_from_slice(&number.to_be_bytes());
         match self {
             Self::SigningKey { id, date, region, service } => {
                 body.push(1);
                 body.extend_from_slice(id.as_bytes());
                 body.extend_from_slice(date);
-                push_name(&mut body, region);
-                push_name(&mut body, service);
+                push_name(body, region);
+                push_name(body, service);
             }
             Self::TagKey(generation) => body.extend([2, generation.number()]),
             Self::Check(generation) => body.extend([3, generation.number()]),
@@ -89,7 +104,7 @@ impl Request {
                 body.push(6);
                 body.extend_from_slice(id.as_bytes());
                 body.extend_from_slice(date);
-                push_name(&mut body, service);
+                push_name(body, service);
                 body.extend_from_slice(regions.to_string().as_bytes());
             }
             Self::Tally(mark) => {
@@ -99,13 +114,12 @@ impl Request {
             Self::MatchesV2(question) => {
                 body.push(7);
                 body.extend_from_slice(question.id().as_bytes());
-                push_name(&mut body, question.service());
+                push_name(body, question.service());
                 body.push(question.hash().code());
                 body.extend_from_slice(question.signature());
                 body.extend_from_slice(question.text());
             }
         }
-        body
     }
 
     /// Reads a body: the number and the request.
