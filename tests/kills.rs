@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use common::{Dev, Pair, sign};
 
+/// How often a call is made again.
+const PATIENCE: u32 = 300;
+
 /// A user for whom a key was asked, with the answer, if it arrived.
 struct Asked {
     user: String,
@@ -51,8 +54,23 @@ fn create_key(dev: &Dev, user: &str) -> Option<Pair> {
     Some(Pair { access_key_id, secret_access_key })
 }
 
-/// A call of IAM by the root key; `None` when the other end is gone.
+/// A call of IAM by the root key, made again, as stock clients do, where the answer says so: a starved machine misses deadlines.
+/// `None` when the other end is gone.
 fn call(dev: &Dev, body: &str) -> Option<String> {
+    let asks_for_patience =
+        |answer: &str| ["ServiceUnavailable", "Throttling"].iter().any(|code| answer.contains(code));
+    let mut answer = call_once(dev, body)?;
+    for _ in 0..PATIENCE {
+        if !asks_for_patience(&answer) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        answer = call_once(dev, body)?;
+    }
+    Some(answer)
+}
+
+fn call_once(dev: &Dev, body: &str) -> Option<String> {
     let host = dev.ready.endpoint.trim_start_matches("http://");
     let signed = sign::query(&dev.ready.root, &dev.ready.region, host, "iam", &format!("{body}&Version=2010-05-08"));
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
