@@ -72,14 +72,15 @@ async fn register_group(registry: Registry) {
         return;
     }
     let mut group = Vec::new();
-    let outcome = commit(&registry, &mut group).await;
-    // No transaction was begun: that is what they were waiting for.
-    if group.is_empty() {
-        line.fill(&mut group);
-    }
-    match outcome {
+    match commit(&registry, &mut group).await {
         Ok(made) => group.into_iter().zip(made).for_each(|(order, made)| order.tell(made)),
-        Err(error) => group.into_iter().for_each(|order| order.tell(Err(error.clone()))),
+        Err(error) => {
+            // Where no transaction was begun, that is what they were waiting for.
+            if group.is_empty() {
+                line.fill(&mut group);
+            }
+            group.into_iter().for_each(|order| order.tell(Err(error.clone())));
+        }
     }
 }
 
