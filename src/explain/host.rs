@@ -27,6 +27,13 @@ pub(super) fn part(given: &Given<'_, '_>, scope: Option<&CredentialScope<'_>>) -
         let step = step("with-port", &with_port, "the port was dropped or changed on the way");
         part.add(with_port, vec![step]);
     }
+    if let Some(port) = port_of(host) {
+        let twice = [host, b":", port].concat();
+        part.add(
+            &twice[..],
+            vec![step("port-twice", &twice, "the signer put the port there twice, as boto 2 does in URLs")],
+        );
+    }
     for name in named(given) {
         rewritten(&mut part, &name);
     }
