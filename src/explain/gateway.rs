@@ -37,6 +37,11 @@ pub(super) fn paths(given: &Given<'_, '_>) -> Vec<(Vec<u8>, Step)> {
         let condition = format!("the path began with `/{name}`: the bucket was moved from the path into Host");
         paths.push(([b"/", label, path].concat(), Step::new("uri=bucket-in-path", condition)));
     }
+    let last = memchr::memrchr(b'/', path).unwrap_or(0);
+    if let Some(mark) = memchr::memchr(b';', &path[last..]) {
+        let condition = "the path ended in front of the `;` of its last segment: Python's urlparse cuts it there";
+        paths.push((path[..last + mark].to_vec(), Step::new("uri=cut-at-semicolon", condition)));
+    }
     match path.strip_suffix(b"/") {
         Some(without) if !without.is_empty() => {
             let condition = "the path did not end in a slash: it was added after signing";

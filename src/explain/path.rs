@@ -32,6 +32,10 @@ enum Coding {
     LowerHex,
     /// `~` encoded as well, as before RFC 3986: Python's quote up to 3.6, Java's URLEncoder.
     Tilde,
+    /// The same, encoded once more: a library has decoded `%7E` after signing, as Python's requests does.
+    TildeDouble,
+    /// What is not UTF-8 replaced by U+FFFD.
+    Lossy,
     /// A raw `+` taken for a blank, as in a query: npm's aws4 does so.
     PlusAsBlank,
 }
@@ -42,7 +46,7 @@ const S3: Style = (Shape::AsSent, Coding::Reencoded);
 const OTHERS: Style = (Shape::Normalized, Coding::Double);
 
 /// In the order in which they are to be named where several give the same text.
-const STYLES: [Style; 19] = [
+const STYLES: [Style; 21] = [
     S3,
     OTHERS,
     (Shape::AsSent, Coding::ReencodedSlashes),
@@ -58,6 +62,8 @@ const STYLES: [Style; 19] = [
     (Shape::AsSent, Coding::SubDelims),
     (Shape::AsSent, Coding::LowerHex),
     (Shape::AsSent, Coding::Tilde),
+    (Shape::AsSent, Coding::TildeDouble),
+    (Shape::AsSent, Coding::Lossy),
     (Shape::AsSent, Coding::PlusAsBlank),
     (Shape::AsSent, Coding::Decoded),
     (Shape::Normalized, Coding::Decoded),
@@ -115,6 +121,8 @@ fn step((shape, coding): Style) -> Step {
         Coding::SubDelims => ("reenc-sub-delims", "encoded but for `!$&'()*+,;=:@`"),
         Coding::LowerHex => ("reenc-lower-hex", "encoded with lower-case hexadecimal digits"),
         Coding::Tilde => ("reenc-tilde", "encoded, `~` included"),
+        Coding::TildeDouble => ("raw-double-tilde", "with `~` encoded, and encoded once more"),
+        Coding::Lossy => ("reenc-lossy", "with U+FFFD for what is not UTF-8"),
         Coding::PlusAsBlank => ("reenc-plus-as-blank", "decoded once, `+` into a blank, and encoded once"),
     };
     Step::new(format!("uri={shape_name}{coding_name}"), format!("the path were signed {coding_text}{shape_text}"))
@@ -162,6 +170,8 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
             put_reencoded(&mut encoded, text, Place::Path);
             encoded = replace(&encoded, b'~', b"%7E");
         }
+        Coding::TildeDouble => put_segments(&mut encoded, &replace(text, b'~', b"%7E")),
+        Coding::Lossy => put_segments(&mut encoded, String::from_utf8_lossy(&decode(text, Place::Path)).as_bytes()),
         Coding::PlusAsBlank => put_segments(&mut encoded, &decode(text, Place::Query)),
     }
     encoded

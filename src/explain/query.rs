@@ -31,6 +31,8 @@ enum Coding {
     LowerHex,
     /// `~` encoded as well.
     Tilde,
+    /// What is not UTF-8 replaced by U+FFFD.
+    Lossy,
     Double,
     Decoded,
 }
@@ -75,7 +77,7 @@ const DOCUMENTED: Style =
     Style { coding: Coding::Reencoded, order: Order::Sorted, equals: Equals::Always, repeated: Repeated::All };
 const RAW: Style = Style { coding: Coding::Raw, order: Order::AsSent, equals: Equals::AsSent, ..DOCUMENTED };
 
-const CODINGS: [Coding; 12] = [
+const CODINGS: [Coding; 13] = [
     Coding::LiteralPlus,
     Coding::Raw,
     Coding::SlashKept,
@@ -84,6 +86,7 @@ const CODINGS: [Coding; 12] = [
     Coding::Form,
     Coding::LowerHex,
     Coding::Tilde,
+    Coding::Lossy,
     Coding::Double,
     Coding::EqualsKept,
     Coding::Escaped,
@@ -217,6 +220,7 @@ fn coding_step(coding: Coding) -> Option<(&'static str, &'static str)> {
         Coding::Form => ("form", "the query were signed encoded as a form (blanks as `+`, `*` kept, `~` encoded)"),
         Coding::LowerHex => ("lower-hex", "the escapes in the query were signed with lower-case digits"),
         Coding::Tilde => ("tilde", "`~` in the query were signed as `%7E`"),
+        Coding::Lossy => ("lossy", "U+FFFD were signed for what is not UTF-8 in the query"),
         Coding::Double => ("double", "the query were encoded once more"),
         Coding::Decoded => ("decoded", "the query were signed decoded"),
     })
@@ -307,6 +311,7 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
             put_reencoded(&mut encoded, text, Place::Query);
             encoded = replace(&encoded, b'~', b"%7E");
         }
+        Coding::Lossy => put_encoded(&mut encoded, String::from_utf8_lossy(&decoded()).as_bytes()),
         Coding::Double => put_encoded(&mut encoded, text),
         Coding::Decoded => encoded.extend_from_slice(&decoded()),
     }
