@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use base64::prelude::*;
 use rederive::explain::{Decision, ExplainOptions, explain};
+use rederive::sigv2::FormRequest;
 use rederive::sigv4::{
     Body, Carrier, Expectation, Family, FormContent, FormFile, Limits, Outside, PayloadStatus, PostForm,
     PreparedSigningKey, Regions, RequestHead, SignedRequest, StringToSignError, UnixSeconds, VerifiedForm,
@@ -425,5 +426,41 @@ fn forms_that_botocore_signed_are_accepted() {
         let verifier = Verifier { secret: &signed.secret, regions: Regions::Any, now: unix(NOW) };
         let verified = verifier.verify(&head, &form).unwrap_or_else(|outside| panic!("{case}: {outside:?}"));
         assert_eq!(verified.content_length_range, Some((1, 1_048_576)), "{case}");
+    }
+}
+
+/// A form of Signature V2, with its policy's signature and with another.
+#[test]
+fn forms_of_signature_v2() {
+    let raw = b"POST /b1 HTTP/1.1\r\nHost: h\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n";
+    for (token, key, is_signed, verdict) in [
+        (None, "up/a", true, Ok(())),
+        (Some("t"), "up/a", true, Ok(())),
+        (None, "up/a", false, Err("SignatureDoesNotMatch")),
+        (None, "down/a", true, Err("AccessDenied")),
+    ] {
+        let with_token = token.map_or("", |_| ", [\"eq\", \"$x-amz-security-token\", \"t\"]");
+        let policy = BASE64_STANDARD.encode(format!(
+            "{{\"expiration\": \"2026-01-02T04:04:05Z\", \"conditions\": [{{\"bucket\": \"b1\"}}, [\"starts-with\", \"$key\", \
+             \"up/\"]{with_token}]}}",
+        ));
+        let signed = if is_signed { policy.as_bytes() } else { b"another" };
+        let mut mac = <hmac::Hmac<sha1::Sha1> as hmac::KeyInit>::new_from_slice(SECRET.as_bytes()).expect("any length");
+        hmac::Mac::update(&mut mac, signed);
+        let signature = BASE64_STANDARD.encode(hmac::Mac::finalize(mac).into_bytes());
+        let id = "AKIAIOSFODNN7EXAMPLE";
+        let mut fields = vec![("AWSAccessKeyId", id), ("key", key), ("policy", &*policy), ("signature", &*signature)];
+        fields.extend(token.map(|token| ("x-amz-security-token", token)));
+        let form = PostForm { content: FormContent::Fields(fields, FormFile::default()), bucket: None };
+        let (head, _) = RequestHead::parse(raw, &Limits::default()).expect("a head");
+        let request = FormRequest::parse(&head, &form).expect("well formed");
+        assert_eq!((request.access_key_id(), request.policy()), (id, &*policy));
+        assert_eq!(request.has_session_token(), token.is_some());
+        let verified = request.string_to_sign(unix(NOW)).and_then(|text| text.verify(SECRET.as_bytes()).map(|_| ()));
+        assert_eq!(
+            verified.map_err(|refusal| refusal.outside(Family::S3).code),
+            verdict,
+            "{token:?} {key} {is_signed}"
+        );
     }
 }

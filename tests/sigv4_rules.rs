@@ -108,6 +108,15 @@ fn the_plain_requests_are_not_refused() {
             "POST / HTTP/1.1\nHost: h\nX-Amz-Date: 20260102T030405Z\nAuthorization: AWS4-HMAC-SHA256 \
              Credential={id}/{scope}, SignedHeaders=host;x-amz-date, Signature={sig}\n\n",
         ),
+        // Names that are not quite those of which there may be one.
+        (
+            "s3",
+            "GET /b/k HTTP/1.1\nHost: h\nHoss: h\nDate: Fri, 02 Jan 2026 03:04:05 GMT\nDart: d\nAuthorisation: a\n\
+             X-Amz-Date: 20260102T030405Z\nX-Amz-Dale: d\nx-amz-content-sha256: {hash}\nx-amz-content-sha257: c\n\
+             x-amz-security-token: t\nx-amz-security-taken: t\nx-amz-s3session-taken: t\nAuthorization: \
+             AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=host;x-amz-content-sha256;x-amz-content-sha257;\
+             x-amz-dale;x-amz-date;x-amz-s3session-taken;x-amz-security-taken;x-amz-security-token, Signature={sig},\n\n",
+        ),
     ] {
         let rule = Rule {
             name: String::new(),
@@ -291,7 +300,7 @@ fn what_is_no_head_is_said_to_be_none_and_where() {
 
 #[test]
 fn lines_that_are_none_are_told_by_number() {
-    let rows: [(&str, &str); 8] = [
+    let rows: [(&str, &str); 9] = [
         ("", "line 1"),
         ("GET /\n\n", "line 1 is not a request line: no HTTP version"),
         (" GET / HTTP/1.1\n\n", "line 1 is not a request line: a blank before the method"),
@@ -300,6 +309,7 @@ fn lines_that_are_none_are_told_by_number() {
         ("GET / HTTP/1.1\n : empty\n\n", "line 2"),
         ("GET / HTTP/1.1\nHost: a\rb\n\n", "line 2 is not a header line: its value holds a NUL byte or a lone CR"),
         ("G(T / HTTP/1.1\n\n", "the method"),
+        ("GET / HTTP/9.9\n\n", "line 1 is not a request line: it does not end in an HTTP version"),
     ];
     for (raw, expected) in rows {
         let message = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect_err(raw).to_string();
@@ -317,4 +327,71 @@ fn folded_lines_are_one_value() {
     assert_eq!(head.headers().len(), 2);
     assert_eq!((head.headers()[1].name, head.headers()[1].value), (&b"Host"[..], &b"h"[..]));
     assert_eq!(&raw[body..], b"body");
+}
+
+#[test]
+fn signatures_are_64_digits_in_lower_case() {
+    let read = |end: &str| {
+        let sig = format!("{}{end}", "0".repeat(64 - end.len()));
+        let request = raw("s3", "GET /b/k?{presigned} HTTP/1.1\nHost: h\n\n").replace(&"0".repeat(64), &sig);
+        let (head, _) = RequestHead::parse(request.as_bytes(), &Limits::default()).expect("a request");
+        SignedRequest::parse(&head).map(|_| ())
+    };
+    for end in ["0", "9", "a", "f", "0123456789abcdef"] {
+        assert_eq!(read(end), Ok(()), "{end}");
+    }
+    for end in ["/", "%3A", "g", "gg", "A", "F", "%60", "-"] {
+        let is_refused = matches!(read(end), Err(Refusal::MalformedSignature { .. }));
+        assert!(is_refused, "{end}: {:?}", read(end));
+    }
+}
+
+#[test]
+fn values_are_trimmed_of_blanks_and_of_nothing_else() {
+    for (line, value) in [
+        ("A:b", "b"),
+        ("A: b", "b"),
+        ("A: \t b c \t ", "b c"),
+        ("A:", ""),
+        ("A: ", ""),
+        ("A: \x01b\x02", "\x01b\x02"),
+        ("A: \x7fb\x0c ", "\x7fb\x0c"),
+    ] {
+        let raw = format!("GET / HTTP/1.1\r\n{line}\r\n\r\n");
+        let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a head");
+        assert_eq!(head.headers()[0].value, value.as_bytes(), "{line:?}");
+    }
+}
+
+#[test]
+fn the_bound_on_a_head_is_exact() {
+    let raw = b"GET /ab HTTP/1.1\r\nHost: h\r\nA: bcd\r\n\r\n";
+    let fields = [(&b"Host"[..], &b"h"[..]), (b"A", b"bcd")];
+    let least = |fits: &dyn Fn(&Limits) -> bool| {
+        (0..100).find(|head_bytes| fits(&Limits { head_bytes: *head_bytes, ..Limits::default() }))
+    };
+    assert_eq!(least(&|limits| RequestHead::parse(raw, limits).is_ok()), Some(raw.len()));
+    let without_empty_line = raw.len() - 2;
+    let from_fields = |limits: &Limits| RequestHead::from_fields(b"GET", b"/ab", fields, limits).is_ok();
+    assert_eq!(least(&from_fields), Some(without_empty_line));
+}
+
+#[test]
+fn session_tokens_of_signature_v2_are_seen() {
+    let header =
+        "Date: Fri, 02 Jan 2026 03:04:05 GMT\nAuthorization: AWS AKIAIOSFODNN7EXAMPLE:qgk2+6Sv9/oM7G3qLEjTH1a1l1g=\n";
+    let query = "AWSAccessKeyId=AKIAIOSFODNN7EXAMPLE&Expires=1767323105&Signature=qgk2%2B6Sv9%2FoM7G3qLEjTH1a1l1g%3D";
+    for (query, lines, has_token) in [
+        ("", header, false),
+        ("", &*format!("{header}X-Amz-Security-Token: t\n"), true),
+        (query, "", false),
+        (&format!("{query}&x-amz-security-token=t"), "", true),
+        (&format!("{query}&SecurityToken=t"), "", true),
+        (&format!("{query}&securitytokens=t&x-amz-security=t"), "", false),
+    ] {
+        let raw = format!("GET /b/k?{query} HTTP/1.1\nHost: h\n{lines}\n");
+        let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a request");
+        let request = rederive::sigv2::S3Request::parse(&head).unwrap_or_else(|refusal| panic!("{raw}: {refusal:?}"));
+        assert_eq!((request.access_key_id(), request.has_session_token()), (ID, has_token), "{raw}");
+    }
 }
