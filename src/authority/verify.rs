@@ -1,5 +1,6 @@
 //! A verification, step by step. The pure steps are in [`crate::sigv4`]; here are those that need to know something.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use rederive_hsm::access_key_id::{AccessKeyId, Account, Lifetime};
@@ -180,7 +181,8 @@ impl Authority {
             return Ok(accepted);
         }
         let late = |_| undecided(Unavailable { reason: "no decision within the deadline".into() });
-        let steps = self.verify_step_by_step(head, content, expectation);
+        // Where it is: to move it costs as much as to parse the request.
+        let steps = pin!(self.verify_step_by_step(head, content, expectation));
         tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(late)?
     }
 

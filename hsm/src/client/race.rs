@@ -96,7 +96,7 @@ impl<'a> Race<'a> {
             }
             if self.running() == 0 {
                 if self.asked >= ROUNDS * self.pool.members.len() {
-                    return Err(self.trouble);
+                    return Err(self.trouble().to_owned());
                 }
                 if !self.start(now) {
                     // Nobody is left: from the beginning, when something changes.
