@@ -10,6 +10,7 @@ use crate::common::{self, REDERIVE, sign};
 use crate::oracle::{Tally, Truth, ask_both};
 use crate::place::{LONG, Node, Place, Token, tail};
 
+const TOKENS: [&str; 2] = ["a", "b"];
 /// How often a cell tries to have its fault met. One that strikes at a rate may pass a call over.
 const TRIES: usize = 12;
 /// How long one try waits. A worker that failed over and over is started a second later.
@@ -27,14 +28,20 @@ pub struct Cell {
     pub on_both: bool,
 }
 
+impl Cell {
+    /// Whether its call is made by no worker but those that use masters by copies (`session_copies`).
+    fn needs_copies(&self) -> bool {
+        self.fault.call == Call::CopyObject
+    }
+}
+
 /// All of them, in an order that never changes: a cell's number is its name.
 pub fn cells() -> Vec<Cell> {
     let returned = RETURN_VALUES.iter().map(|(_, value)| Deed::Return(*value));
     let others = [Deed::Delay(30), Deed::Hang, Deed::Die, Deed::LoseSessions];
     let on_signatures = [Deed::Flip(None), Deed::Short];
     let mut cells = Vec::new();
-    // Copies are made where a token says so: `copies.rs`.
-    for call in Call::ALL.iter().filter(|call| **call != Call::CopyObject) {
+    for call in Call::ALL {
         let own = on_signatures.into_iter().filter(|_| *call == Call::Sign);
         for deed in returned.clone().chain(others).chain(own) {
             for when in [When::Before, When::After] {
@@ -68,16 +75,40 @@ pub struct Outcome {
 pub struct Lane {
     pub place: Place,
     pub node: Node,
+    uses_copies: bool,
 }
 
 impl Lane {
     /// Two tokens, with so many workers for each.
     pub fn open(workers: usize) -> Self {
-        let place = Place::new(&["a", "b"], workers);
+        Self::on(Place::new(&TOKENS, workers), false)
+    }
+
+    /// One that cells like this can run on, with a worker for each token.
+    pub fn suiting(cell: &Cell) -> Self {
+        match cell.needs_copies() {
+            true => Self::on(Place::with_copies(&TOKENS, 1), true),
+            false => Self::open(1),
+        }
+    }
+
+    fn on(place: Place, uses_copies: bool) -> Self {
         let node = place.serve();
-        let mut lane = Self { place, node };
+        let mut lane = Self { place, node, uses_copies };
         lane.mend().unwrap_or_else(|why| panic!("a new node: {why}"));
         lane
+    }
+
+    /// Whether a cell can run on it.
+    pub fn suits(&self, cell: &Cell) -> bool {
+        self.uses_copies == cell.needs_copies()
+    }
+
+    /// Ends it. Its workers have kept the rules of the standard.
+    pub fn end(self) {
+        for token in &self.place.tokens {
+            assert_eq!((token.control.forked(), token.control.raced()), (0, 0), "rules of the standard");
+        }
     }
 
     /// Faults injected so far.

@@ -1,15 +1,13 @@
-//! Masters that each session uses by a copy of its own (`session_copies`): what a token must give for it, and `C_CopyObject` failing.
+//! Masters that each session uses by a copy of its own (`session_copies`): what a token must give for it. `C_CopyObject` fails in the
+//! matrix.
 
-use rederive_shim::{Call, Deed, Fault, How, RETURN_VALUES, When};
+use rederive_shim::{Call, Deed, Fault, How, When};
 
 use crate::common;
 use crate::modules::{key_of, refused};
 use crate::opencryptoki;
-use crate::oracle::{Tally, ask_both};
+use crate::oracle::ask_both;
 use crate::place::{LONG, Module, Place};
-
-/// One return value in so many is tried in `make test`, and all of them in the long form.
-const EVERY: usize = 17;
 
 /// A token whose generation 1 may be copied.
 fn copyable(module: Module) -> Place {
@@ -96,31 +94,4 @@ fn a_copy_that_the_token_forbids_is_named() {
     assert!(refused.contains("names generation 0, whose key cannot be copied"), "{refused}");
     copies_of(&place, "[]");
     place.run(&["doctor"]);
-}
-
-/// `C_CopyObject` with every kind of failure, while workers start.
-#[test]
-fn copies_that_fail_are_trouble_and_nothing_else() {
-    let place = copyable(Module::SoftHsm);
-    let node = place.whole();
-    let key = key_of(&place, &node, 1);
-    let every = if std::env::var_os("SOAK").is_some() { 1 } else { EVERY };
-    let returned = RETURN_VALUES.iter().step_by(every).map(|(_, value)| Deed::Return(*value));
-    let mut tally = Tally::default();
-    let control = &place.tokens[0].control;
-    for deed in returned.chain([Deed::Delay(30), Deed::Die, Deed::LoseSessions]) {
-        for (when, how) in [(When::Before, How::Times(1)), (When::After, How::ForGood)] {
-            let (before, what) = (control.injected(Call::CopyObject), format!("{deed:?} {when:?} {how:?}"));
-            control.arm(0, Fault { call: Call::CopyObject, deed, when, how });
-            let old = node.worker_ids("a");
-            old.iter().for_each(|id| common::kill(*id, "KILL"));
-            common::wait_until("the fault met", LONG, || control.injected(Call::CopyObject) > before);
-            tally.add(ask_both(&node, &key, 1, &what));
-            control.disarm_all();
-            common::wait_until("a worker again", LONG, || node.workers("a", "trusted") == 1.0);
-            tally.add(ask_both(&node, &key, 1, &what));
-        }
-    }
-    tally.check();
-    assert!(tally.unavailable > 0 && tally.unavailable < tally.compared, "{tally:?}");
 }
