@@ -42,9 +42,13 @@ impl Authority {
         };
         match self.named(&refusal, head, content, expectation.service) {
             Some(Named::V4a(body)) => {
-                self.verify_v4a(head, body, expectation).await.map(|it| AcceptedBy::V4a(Box::new(it)))
+                let steps = self.verify_v4a(head, body, expectation);
+                self.in_time(steps).await.map(|it| AcceptedBy::V4a(Box::new(it)))
             }
-            Some(Named::V2) => self.verify_v2(head, content, expectation).await.map(|it| AcceptedBy::V2(Box::new(it))),
+            Some(Named::V2) => {
+                let steps = self.verify_v2(head, content, expectation);
+                self.in_time(steps).await.map(|it| AcceptedBy::V2(Box::new(it)))
+            }
             None => Err(NotAccepted::Refused(refusal)),
         }
     }

@@ -98,6 +98,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Backup(command) => command.run().map(|()| ExitCode::SUCCESS),
         Command::HsmWorker(command) => command.run(),
     };
+    log::end();
     outcome.unwrap_or_else(|failure| {
         eprintln!("rederive: {failure}");
         ExitCode::FAILURE

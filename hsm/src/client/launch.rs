@@ -89,7 +89,9 @@ impl Launch {
     /// Starts a worker, or connects to one, and waits for its hello. A child that does not say it is killed.
     pub(super) async fn start(&self) -> Result<Running, NotStarted> {
         let (child, mut socket) = match &self.place {
-            Place::Child(child) => self.spawn(child).map_err(|error| failed(format!("cannot be started: {error}")))?,
+            Place::Child(child) => {
+                self.spawn(child).await.map_err(|error| failed(format!("cannot be started: {error}")))?
+            }
             Place::Socket(path) => (None, connect(path).await?),
         };
         let patience = match &self.place {
@@ -115,12 +117,16 @@ impl Launch {
         Err(failure)
     }
 
-    fn spawn(&self, child: &Child) -> Result<(Option<Process>, tokio::net::UnixStream), std::io::Error> {
+    async fn spawn(&self, child: &Child) -> Result<(Option<Process>, tokio::net::UnixStream), std::io::Error> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let config = WorkerConfig { generations: self.generations.clone(), ..child.config.clone() };
-        let process =
-            worker(&child.program, &child.environment, &config)?.stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+        let mut command = worker(&child.program, &child.environment, &config)?;
+        command.stdin(Stdio::from(OwnedFd::from(theirs)));
+        // It returns when the new program is loaded, which on a full machine takes tens of milliseconds: nobody else is to wait
+        // for that.
+        let spawned = tokio::task::spawn_blocking(move || command.spawn()).await;
+        let process = spawned.map_err(std::io::Error::other)??;
         Ok((Some(process), tokio::net::UnixStream::from_std(ours)?))
     }
 }
