@@ -101,15 +101,22 @@ impl Site {
     }
 
     fn launches_for(&self, settings: &Settings, generations: &[GenerationConfig]) -> Result<Vec<Launch>, Failure> {
-        self.config.token.iter().map(|token| self.launch(token, settings, generations)).collect()
+        let own = |token: &Token| if token.socket.is_none() { token.workers } else { 0 };
+        let processes = self.config.token.iter().map(own).fold(0, u16::saturating_add);
+        let mut first = 0;
+        let launches = self.config.token.iter().map(|token| {
+            let place = match &token.socket {
+                Some(socket) => Place::Socket(socket.clone()),
+                None => Place::Child(Box::new(Child { processes, first, ..self.child(token, settings)? })),
+            };
+            first = first.saturating_add(own(token));
+            Ok(self.launch(token, place, generations))
+        });
+        launches.collect()
     }
 
-    fn launch(&self, token: &Token, settings: &Settings, generations: &[GenerationConfig]) -> Result<Launch, Failure> {
-        let place = match &token.socket {
-            Some(socket) => Place::Socket(socket.clone()),
-            None => Place::Child(Box::new(self.child(token, settings)?)),
-        };
-        Ok(Launch {
+    fn launch(&self, token: &Token, place: Place, generations: &[GenerationConfig]) -> Launch {
+        Launch {
             token: token.name.clone(),
             generations: generations.to_vec(),
             place,
@@ -117,7 +124,7 @@ impl Site {
             workers: token.workers,
             weight: token.weight,
             is_shared: token.shared,
-        })
+        }
     }
 
     fn child(&self, token: &Token, settings: &Settings) -> Result<Child, Failure> {
@@ -132,7 +139,8 @@ impl Site {
             },
             listen: None,
         };
-        Ok(Child { program: self.program.clone(), config, environment: self.worker_environment(token) })
+        let environment = self.worker_environment(token);
+        Ok(Child { program: self.program.clone(), config, environment, processes: token.workers, first: 0 })
     }
 
     /// How this node decides.

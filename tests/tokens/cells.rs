@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rederive_shim::{Call, Deed, Fault, How, RETURN_VALUES, When};
 
-use crate::common::{self, REDERIVE, sign};
+use crate::common::{self, Pair, REDERIVE, sign};
+use crate::copies::copyable;
+use crate::modules::key_of;
 use crate::oracle::{Tally, Truth, ask_both};
-use crate::place::{LONG, Node, Place, Token, tail};
+use crate::place::{LONG, Module, Node, Place, Token, tail};
 
-const TOKENS: [&str; 2] = ["a", "b"];
 /// How often a cell tries to have its fault met. One that strikes at a rate may pass a call over.
 const TRIES: usize = 12;
 /// How long one try waits. A worker that failed over and over is started a second later.
@@ -37,23 +38,28 @@ impl Cell {
 
 /// All of them, in an order that never changes: a cell's number is its name.
 pub fn cells() -> Vec<Cell> {
-    let returned = RETURN_VALUES.iter().map(|(_, value)| Deed::Return(*value));
-    let others = [Deed::Delay(30), Deed::Hang, Deed::Die, Deed::LoseSessions];
-    let on_signatures = [Deed::Flip(None), Deed::Short];
     let mut cells = Vec::new();
     for call in Call::ALL {
-        let own = on_signatures.into_iter().filter(|_| *call == Call::Sign);
-        for deed in returned.clone().chain(others).chain(own) {
+        for deed in deeds(*call) {
             for when in [When::Before, When::After] {
                 for how in [How::Times(1), How::Rate(300_000), How::ForGood] {
-                    for on_both in [false, true] {
-                        cells.push(Cell { fault: Fault { call: *call, deed, when, how }, on_both });
-                    }
+                    // A master that can be copied is on one token alone: its class says so.
+                    let tokens: &[bool] = if *call == Call::CopyObject { &[false] } else { &[false, true] };
+                    let fault = Fault { call: *call, deed, when, how };
+                    cells.extend(tokens.iter().map(|on_both| Cell { fault, on_both: *on_both }));
                 }
             }
         }
     }
     cells
+}
+
+/// What a call can be made to do.
+fn deeds(call: Call) -> impl Iterator<Item = Deed> {
+    let returned = RETURN_VALUES.iter().map(|(_, value)| Deed::Return(*value));
+    let others = [Deed::Delay(30), Deed::Hang, Deed::Die, Deed::LoseSessions];
+    let on_signatures = [Deed::Flip(None), Deed::Short].into_iter().filter(move |_| call == Call::Sign);
+    returned.chain(others).chain(on_signatures)
 }
 
 /// Whether a call is made only while a worker starts or ends.
@@ -75,28 +81,33 @@ pub struct Outcome {
 pub struct Lane {
     pub place: Place,
     pub node: Node,
+    /// Whose requests are sent: of a master that workers use by copies, where they do.
+    pair: Pair,
     uses_copies: bool,
 }
 
 impl Lane {
     /// Two tokens, with so many workers for each.
     pub fn open(workers: usize) -> Self {
-        Self::on(Place::new(&TOKENS, workers), false)
+        let place = Place::new(&["a", "b"], workers);
+        let (node, pair) = (place.serve(), place.root.clone());
+        Self { place, node, pair, uses_copies: false }.whole()
     }
 
-    /// One that cells like this can run on, with a worker for each token.
+    /// One that cells like this can run on.
     pub fn suiting(cell: &Cell) -> Self {
-        match cell.needs_copies() {
-            true => Self::on(Place::with_copies(&TOKENS, 1), true),
-            false => Self::open(1),
+        if !cell.needs_copies() {
+            return Self::open(1);
         }
+        let place = copyable(Module::SoftHsm);
+        let node = place.whole();
+        let pair = key_of(&place, &node, 1);
+        Self { place, node, pair, uses_copies: true }.whole()
     }
 
-    fn on(place: Place, uses_copies: bool) -> Self {
-        let node = place.serve();
-        let mut lane = Self { place, node, uses_copies };
-        lane.mend().unwrap_or_else(|why| panic!("a new node: {why}"));
-        lane
+    fn whole(mut self) -> Self {
+        self.mend().unwrap_or_else(|why| panic!("a new node: {why}"));
+        self
     }
 
     /// Whether a cell can run on it.
@@ -151,12 +162,13 @@ impl Lane {
         let mut tally = Tally::default();
         for _ in 0..TRIES {
             self.provoke(call, &unmet());
-            tally.add(ask_both(&self.node, &self.place.root, 2, &what));
+            tally.add(ask_both(&self.node, &self.pair, 2, &what));
             if unmet().is_empty() {
                 break;
             }
         }
-        if number.is_multiple_of(5) || call == Call::Sign {
+        // Only of the master that both tokens hold it is known what secret is right.
+        if !self.uses_copies && (number.is_multiple_of(5) || call == Call::Sign) {
             match self.node.new_key(&self.place.root, &format!("u{number}")) {
                 Ok(key) => tally.judge_key(&key, &what),
                 Err(status) => tally.judge(Truth::Valid, &status.to_string(), &what),

@@ -10,7 +10,7 @@ use crate::oracle::ask_both;
 use crate::place::{LONG, Module, Place};
 
 /// A token whose generation 1 may be copied.
-fn copyable(module: Module) -> Place {
+pub fn copyable(module: Module) -> Place {
     let place = Place::on(module, &["a"], 1);
     let made = place.run(&["generation", "create", "--class", "copyable"]);
     assert!(made.contains("generation   1  issuing  class copyable"), "{made}");

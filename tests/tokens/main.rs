@@ -21,3 +21,4 @@ mod replicas;
 mod rotation;
 mod soak;
 mod split;
+mod units;

@@ -52,7 +52,7 @@ fn contract(module: Module) {
     assert_eq!((control.forked(), control.raced()), (0, 0), "rules of the standard");
 
     // Two keys of one CKA_ID: nobody can tell which is meant. NSS has no two, for it puts the second in the first one's place.
-    let said = place.tokens[0].plant(place.directory.path(), false);
+    let said = place.tokens[0].plant(place.directory.path());
     assert!(said.contains("planted"), "{said}");
     if module != Module::Nss {
         let refused = refused(&place);

@@ -70,20 +70,10 @@ impl Place {
         Self::on(Module::SoftHsm, names, workers)
     }
 
-    /// The same with a master that can be copied, which workers use by a copy for each session.
-    pub fn with_copies(names: &[&'static str], workers: usize) -> Self {
-        Self::make(Module::SoftHsm, names, workers, true)
-    }
-
-    /// On any module.
+    /// The same on any module.
     pub fn on(module: Module, names: &[&'static str], workers: usize) -> Self {
-        Self::make(module, names, workers, false)
-    }
-
-    fn make(module: Module, names: &[&'static str], workers: usize, by_copies: bool) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let tokens: Vec<Token> = names.iter().map(|name| token(module, directory.path(), name, by_copies)).collect();
-        let session_copies = if by_copies { "[0]" } else { "[]" };
+        let tokens: Vec<Token> = names.iter().map(|name| token(module, directory.path(), name)).collect();
         let mut config = format!(
             "state_dir = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[rpc]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n",
             directory.path().join("state")
@@ -92,7 +82,7 @@ impl Place {
             let environment = token.environment.iter().map(|(name, value)| format!("{name} = {value:?}"));
             config += &format!(
                 "[[token]]\nname = {0:?}\nmodule = {1:?}\nlabel = {0:?}\npin_file = {2:?}\nworkers = {workers}\n\
-                 replicas = [0]\nsession_copies = {session_copies}\ncannot_tell = {4:?}\nenvironment = {{ {3} }}\n",
+                 replicas = [0]\ncannot_tell = {4:?}\nenvironment = {{ {3} }}\n",
                 token.name,
                 shim(),
                 directory.path().join(token.name).join("pin"),
@@ -204,7 +194,7 @@ impl Place {
 }
 
 /// A token with the known master in it.
-fn token(module: Module, directory: &Path, name: &'static str, copyable: bool) -> Token {
+fn token(module: Module, directory: &Path, name: &'static str) -> Token {
     let (environment, cannot_tell): (_, &[&str]) = match module {
         Module::SoftHsm => (softhsm(directory, name), &[]),
         Module::Nss => (nss(directory, name), NSS_CANNOT_TELL),
@@ -214,7 +204,7 @@ fn token(module: Module, directory: &Path, name: &'static str, copyable: bool) -
     let mut token = Token { name, control: Control::open(&control).expect("mapped"), environment, cannot_tell };
     token.environment.push((CONTROL.into(), control.display().to_string()));
     token.control.seed(name.bytes().map(u64::from).sum());
-    let said = token.plant(directory, copyable);
+    let said = token.plant(directory);
     assert!(said.contains("planted"), "{said}");
     token
 }
@@ -224,14 +214,13 @@ const NSS_CANNOT_TELL: &[&str] = &["CKA_ALLOWED_MECHANISMS", "CKA_COPYABLE", "CK
 
 impl Token {
     /// Puts the known master into it. A module finds its store by variables of its process, so it is done by one of its own.
-    pub fn plant(&self, directory: &Path, copyable: bool) -> String {
+    pub fn plant(&self, directory: &Path) -> String {
         let pin = std::fs::read_to_string(directory.join(self.name).join("pin")).expect("a PIN");
         let planted = Command::new(std::env::current_exe().expect("a path"))
             .args(["--exact", "plant::a_known_master", "--nocapture"])
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs([("PLANT_MODULE", shim().as_os_str()), ("PLANT_PIN", pin.trim().as_ref())])
             .envs([("PLANT_LABEL", self.name), ("PLANT_CANNOT_TELL", &self.cannot_tell.join(" "))])
-            .envs(copyable.then_some(("PLANT_COPYABLE", "yes")))
             .output()
             .expect("runs");
         String::from_utf8_lossy(&planted.stdout).into_owned() + &String::from_utf8_lossy(&planted.stderr)

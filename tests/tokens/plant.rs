@@ -23,7 +23,7 @@ fn a_known_master() {
     let session = module.open_rw_session(slot).expect("a session");
     session.login(UserType::User, Some(&AuthPin::from(pin))).expect("logs in");
     let cannot_tell = std::env::var("PLANT_CANNOT_TELL").unwrap_or_default();
-    let mut template = template(std::env::var_os("PLANT_COPYABLE").is_some());
+    let mut template = template();
     template.retain(|attribute| match attribute {
         Attribute::AllowedMechanisms(_) => !cannot_tell.contains("CKA_ALLOWED_MECHANISMS"),
         Attribute::Copyable(_) => !cannot_tell.contains("CKA_COPYABLE"),
@@ -34,8 +34,8 @@ fn a_known_master() {
     println!("planted");
 }
 
-/// A replica's attributes. Those of a real one can be copied by SoftHSM, for it is itself a sealed copy.
-fn template(copyable: bool) -> Vec<Attribute> {
+/// A replica's attributes.
+fn template() -> Vec<Attribute> {
     vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::GENERIC_SECRET),
@@ -54,7 +54,7 @@ fn template(copyable: bool) -> Vec<Attribute> {
         Attribute::Decrypt(false),
         Attribute::Extractable(false),
         Attribute::Modifiable(false),
-        Attribute::Copyable(copyable),
+        Attribute::Copyable(false),
         Attribute::Destroyable(false),
     ]
 }

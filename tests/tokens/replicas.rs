@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rederive_hsm::config::{Rights, WorkerConfig};
 use rederive_shim::{Call, Deed, Fault, How, When};
 
 use crate::common::{self, Pair, sign};
@@ -185,7 +186,10 @@ fn with_both_tokens_gone_what_is_cached_goes_on() {
         place.tokens[1].control.disarm_all();
         let since = Instant::now();
         common::wait_until("the first return", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
-        println!("503 after {longest:?}, this process once not running for {stood_still:?}; back after {:?}", since.elapsed());
+        println!(
+            "503 after {longest:?}, this process once not running for {stood_still:?}; back after {:?}",
+            since.elapsed()
+        );
         assert!(!common::long() || since.elapsed() < Duration::from_secs(2));
         place.tokens[0].control.disarm_all();
         is_back(&node, "a", 1.0);
@@ -272,6 +276,24 @@ fn keys_are_made_only_where_enough_tokens_hold_the_master() {
     let mut tally = Tally::default();
     tally.judge_key(&node.new_key(&place.root, "bob").expect("both are there"), "with both");
     tally.check();
+}
+
+#[test]
+fn the_processes_of_all_tokens_share_one_cap() {
+    let place = Place::new(&["a", "b"], 3);
+    let node = place.ready();
+    let ids = || place.tokens.iter().flat_map(|token| node.worker_ids(token.name)).collect::<Vec<_>>();
+    common::wait_until("every process", LONG, || ids().len() == 6);
+    let caps = |id: u32| {
+        let command = std::fs::read(format!("/proc/{id}/cmdline")).expect("a process");
+        let settings = command.split(|byte| *byte == 0).find(|one| one.starts_with(b"{")).expect("what it was told");
+        let settings: WorkerConfig = serde_json::from_slice(settings).expect("a worker's configuration");
+        let Rights { signing_keys_per_second, issues_per_second, issues_per_account_a_day, .. } = settings.rights;
+        [signing_keys_per_second, issues_per_second, issues_per_account_a_day]
+    };
+    let sum = ids().into_iter().map(caps).reduce(|sum, caps| std::array::from_fn(|at| sum[at] + caps[at]));
+    let Rights { signing_keys_per_second, issues_per_second, issues_per_account_a_day, .. } = Rights::default();
+    assert_eq!(sum, Some([signing_keys_per_second, issues_per_second, issues_per_account_a_day]));
 }
 
 #[test]

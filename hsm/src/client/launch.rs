@@ -58,6 +58,10 @@ pub struct Child {
     pub config: WorkerConfig,
     /// Variables set for the worker, such as `SOFTHSM2_CONF`.
     pub environment: Vec<(String, String)>,
+    /// How many processes are started so, for all tokens together: each has its part of every cap.
+    pub processes: u16,
+    /// How many of them are those of tokens before this one.
+    pub first: u16,
 }
 
 /// A worker that has said hello.
@@ -81,7 +85,11 @@ impl Launch {
     pub(super) fn of_worker(&self, at: usize) -> Self {
         let place = match &self.place {
             Place::Socket(path) => Place::Socket(Listen::path_of(path, at)),
-            child => child.clone(),
+            Place::Child(child) => {
+                let mut child = child.clone();
+                child.config.rights = child.config.rights.part(child.first + at as u16, child.processes);
+                Place::Child(child)
+            }
         };
         Self { place, ..self.clone() }
     }
