@@ -339,3 +339,30 @@ fn the_worker_is_not_dumped_and_has_kept_no_secret() {
         assert_eq!(hits(&bytes, &windows), 0, "secrets in {what} of the worker");
     }
 }
+
+/// With a limit, locking all would make allocations fail.
+#[test]
+fn a_worker_with_unlimited_memlock_has_all_of_its_memory_locked() {
+    let unlimited = || {
+        let mut command = Command::new("prlimit");
+        command.arg("--memlock=unlimited:unlimited");
+        command
+    };
+    if !unlimited().arg("true").output().is_ok_and(|output| output.status.success()) {
+        println!("NOT RUN: this user may not raise RLIMIT_MEMLOCK here");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = unlimited();
+    command.arg(common::REDERIVE);
+    let dev = Dev::start_by(command, directory.path());
+    dev.user("alice");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", dev.worker().expect("a worker"))).expect("readable");
+    let kilobytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let (locked, all) = (kilobytes("VmLck:"), kilobytes("VmSize:"));
+    assert!(locked * 10 > all * 9, "{locked} of {all} kB");
+}

@@ -21,7 +21,7 @@ use rederive_hsm::worker::AdminRequest;
 use zeroize::Zeroizing;
 
 use super::config_file::site;
-use super::{Failure, block_on, generation, now, output};
+use super::{Failure, block_on, feed, generation, now, output};
 
 /// The account of every `dev`: the one of AWS's own examples.
 const ACCOUNT: &str = "123456789012";
@@ -167,6 +167,9 @@ async fn set_up(site: &Site, state: &Path) -> Result<Registry, Failure> {
         let token = site.token(None)?;
         site.administrate(token, &AdminRequest::Initialise { token: site.token_config(token)? })?;
         generation::make(site, token, &registry, generation::Wanted::for_all(KeyClass::Strict)).await?;
+    } else if let Err(failure) = feed::control_key(site, site.token(None)?) {
+        // The state may be older than the feed. Nobody can have pinned a key that is not there.
+        eprintln!("Note: the token has no control key, so verifiers cannot follow this issuer: {failure}");
     }
     let account = account();
     if !registry.account_exists(account).await? {

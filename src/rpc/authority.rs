@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use tokio::sync::watch;
+
 use super::{Accepted, Decision, Grants, Malformed, Readiness, Refused, Verifier, VerifyCall, acceptance};
 use crate::authority::{Authority, CannotDecide, Content, NotAccepted};
 use crate::config::Names;
@@ -19,6 +21,10 @@ impl Readiness for Authority {
 }
 
 impl Verifier for Authority {
+    fn draining(&self) -> watch::Receiver<bool> {
+        Authority::draining(self)
+    }
+
     async fn verify<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
         let family = Family::of(call.expect_service);
         let expectation = expectation(call, caller);

@@ -60,11 +60,20 @@ pub(super) struct Outcomes<A> {
     requests: Option<tonic::Streaming<v1::VerifyRequest>>,
     /// What has to be waited for, and what comes after it.
     waiting: FuturesOrdered<BoxFuture<'static, Result<Written, Status>>>,
+    /// Ready when this node is about to end.
+    draining: BoxFuture<'static, ()>,
 }
 
 impl<A: Verifier> Outcomes<A> {
     pub fn new(decider: Arc<Decider<A>>, asking: Asking, requests: tonic::Streaming<v1::VerifyRequest>) -> Self {
-        Self { decider, asking, requests: Some(requests), waiting: FuturesOrdered::new() }
+        let mut told = decider.authority.draining();
+        let draining = async move {
+            // Who can tell nothing any more ends nothing.
+            if told.wait_for(|draining| *draining).await.is_err() {
+                std::future::pending().await
+            }
+        };
+        Self { decider, asking, requests: Some(requests), waiting: FuturesOrdered::new(), draining: draining.boxed() }
     }
 
     /// Takes requests that are there. An outcome that needs no wait comes back at once, if none has to come before it.
@@ -109,7 +118,11 @@ impl<A: Verifier> Stream for Outcomes<A> {
             return Poll::Ready(Some(Ok(outcome)));
         }
         match self.waiting.poll_next_unpin(context) {
-            Poll::Ready(None) if self.requests.is_some() => Poll::Pending,
+            // All that came is answered: a node that is about to end waits for no more.
+            Poll::Ready(None) if self.requests.is_some() => self.draining.poll_unpin(context).map(|()| {
+                self.requests = None;
+                Some(Err(Status::unavailable("this node is about to end")))
+            }),
             outcome => outcome,
         }
     }

@@ -1,5 +1,7 @@
 //! What this door needs of the authority.
 
+use tokio::sync::watch;
+
 use super::{Accepted, Decision, Grants, VerifyCall};
 use crate::http::RequestId;
 
@@ -18,6 +20,11 @@ pub trait Verifier: Send + Sync + 'static {
 
     /// Accepts one call, if nothing has to be waited for. `None` says nothing about the request: [`Self::verify`] decides.
     fn verify_at_hand<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants) -> Option<Accepted<'a>>;
+
+    /// Becomes true when this node is about to end, so that streams end first. Without more ado it never does.
+    fn draining(&self) -> watch::Receiver<bool> {
+        watch::Sender::new(false).subscribe()
+    }
 }
 
 /// Knows whether this node can decide now.

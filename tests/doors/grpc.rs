@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -258,6 +258,18 @@ async fn many_after_each_other() {
         }
     }
     assert_eq!(answers.message().await.expect("no error"), None);
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_node_is_about_to() {
+    let (served, authority) = rpc(&config("")).await;
+    let open = stream::iter([request("s3")]).chain(stream::pending());
+    let mut answers = client(served.address).verify_stream(open).await.expect("a stream").into_inner();
+    let outcome = answers.message().await.expect("no error").expect("an outcome");
+    assert_eq!(told(outcome), "accept");
+    authority.draining.send_replace(true);
+    let status = answers.message().await.expect_err("it has ended");
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "this node is about to end"));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use rederive_hsm::secret::Secret32;
 use rederive_hsm::signing_key::SigningKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// What the authority was asked.
@@ -41,6 +41,7 @@ pub struct Asked {
 pub struct MadeUp {
     pub asked: Mutex<Vec<Asked>>,
     pub troubles: Mutex<Vec<String>>,
+    pub draining: watch::Sender<bool>,
 }
 
 impl MadeUp {
@@ -65,6 +66,10 @@ impl MadeUp {
 }
 
 impl Verifier for MadeUp {
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
     async fn verify<'a>(&self, call: &VerifyCall<'_, 'a>, caller: &Grants, _: &RequestId) -> Decision<'a> {
         self.note(call, caller);
         match call.expect_service {

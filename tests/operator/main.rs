@@ -208,6 +208,27 @@ fn doctor_tells_what_is_wrong() {
 }
 
 #[test]
+fn dev_makes_the_control_key_that_an_older_state_lacks() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    drop(Dev::start_in(directory.path()));
+    let objects = || {
+        let tokens = std::fs::read_dir(directory.path().join("tokens")).expect("a store").flatten();
+        let files = tokens.flat_map(|token| std::fs::read_dir(token.path()).expect("a token").flatten());
+        let objects = files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|it| it == "object"));
+        let mut objects: Vec<_> = objects.filter(|path| !path.ends_with("token.object")).collect();
+        objects.sort_by_key(|path| path.metadata().and_then(|data| data.modified()).expect("a time"));
+        objects
+    };
+    // The master was made first, the key pair after it.
+    let [_, halves @ ..] = &objects()[..] else { panic!("no master") };
+    assert_eq!(halves.len(), 2);
+    halves.iter().for_each(|half| std::fs::remove_file(half).expect("removed"));
+    let dev = Dev::start_in(directory.path());
+    assert_eq!(objects().len(), 3);
+    dev.user("alice");
+}
+
+#[test]
 fn a_backup_opens_and_a_registry_from_the_future_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let dev = Dev::start_in(directory.path());
