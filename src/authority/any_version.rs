@@ -1,6 +1,8 @@
 //! A verification by whichever signature version a request names.
 
-use super::verify::{Content, NotAccepted};
+use rederive_hsm::client::Unavailable;
+
+use super::verify::{Content, NotAccepted, undecided};
 use super::verify_v2::AcceptedV2;
 use super::verify_v4a::AcceptedV4a;
 use super::{Accepted, Authority};
@@ -42,15 +44,21 @@ impl Authority {
         };
         match self.named(&refusal, head, content, expectation.service) {
             Some(Named::V4a(body)) => {
-                let steps = self.verify_v4a(head, body, expectation);
+                let steps = Box::pin(self.verify_v4a(head, body, expectation));
                 self.in_time(steps).await.map(|it| AcceptedBy::V4a(Box::new(it)))
             }
             Some(Named::V2) => {
-                let steps = self.verify_v2(head, content, expectation);
+                let steps = Box::pin(self.verify_v2(head, content, expectation));
                 self.in_time(steps).await.map(|it| AcceptedBy::V2(Box::new(it)))
             }
             None => Err(NotAccepted::Refused(refusal)),
         }
+    }
+
+    /// One deadline bounds all that a decision asks of the HSM and the registry, as in [`Self::verify`].
+    async fn in_time<T>(&self, steps: impl Future<Output = Result<T, NotAccepted>>) -> Result<T, NotAccepted> {
+        let late = |_| undecided(Unavailable { reason: "no decision within the deadline".into() });
+        tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(late)?
     }
 
     /// The version that a request names, by how Signature V4 refused it; `None` if it is none that the service takes, so
