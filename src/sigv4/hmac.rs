@@ -12,6 +12,13 @@ pub(super) struct HmacKey {
     outer: State,
 }
 
+/// Behind the inner hash: the end of a message of a block and 32 bytes, of which this is the length in bits.
+const PADDING: [u8; 32] = {
+    let (mut padding, bits) = ([0; 32], (8 * (BLOCK + 32) as u16).to_be_bytes());
+    (padding[0], padding[30], padding[31]) = (0x80, bits[0], bits[1]);
+    padding
+};
+
 impl HmacKey {
     /// Of a key of 32 bytes.
     pub fn new(key: &[u8; 32]) -> Self {
@@ -34,8 +41,7 @@ impl HmacKey {
         inner.wipe();
         let mut last = [0; BLOCK];
         last[..hash.len()].copy_from_slice(&hash);
-        last[hash.len()] = 0x80;
-        last[BLOCK - 2..].copy_from_slice(&(8 * (BLOCK + hash.len()) as u16).to_be_bytes());
+        last[hash.len()..].copy_from_slice(&PADDING);
         let mut outer = self.outer;
         outer.blocks(&last);
         let signature = outer.bytes();

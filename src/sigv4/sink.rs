@@ -78,9 +78,10 @@ impl HashSink {
 
     #[inline]
     fn hash_whole_blocks(&mut self) {
-        if self.filled - self.taken >= BLOCK {
-            let left = self.state.blocks(&self.gathered[self.taken..self.filled]);
-            self.taken = self.filled - left.len();
+        if self.filled - self.taken >= 2 * BLOCK {
+            let end = self.filled - BLOCK;
+            let left = self.state.blocks(&self.gathered[self.taken..end]);
+            self.taken = end - left.len();
         }
     }
 
