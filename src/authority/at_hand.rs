@@ -46,9 +46,10 @@ impl Authority {
         // 1. The authorization: written as its key was met before, or read from the beginning.
         if let Some(claimed) = Claimed::find(head)
             && let Some(known) = self.signing_keys.proven_as_claimed(claimed.credential)
-            && let Some(request) = known.shapes.read(head, &claimed, &known.credential)
+            // Borrowed where it was built: what was just written is slow to move.
+            && let Some(request) = &known.shapes.read(head, &claimed, &known.credential)
         {
-            let matched = self.check(&request, &known, &terms)?;
+            let matched = self.check(request, &known, &terms)?;
             return Some(matched.by(known));
         }
         let request = SignedRequest::parse(head).ok().filter(|request| !request.has_session_token())?;
@@ -76,7 +77,7 @@ impl Authority {
         // 4. Scope and time.
         let Ok(scoped) = request.check_scope_and_time(expectation, now) else { return None };
         // 5. The canonical request, hashed; the signed headers are complete.
-        let Ok(string_to_sign) = scoped.string_to_sign(body) else { return None };
+        let Ok(string_to_sign) = &scoped.string_to_sign(body) else { return None };
         // 6. The key is at hand. 7. The comparison, unless something has changed meanwhile.
         if self.change() != change {
             return None;

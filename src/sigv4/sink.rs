@@ -34,8 +34,10 @@ impl Sink for Vec<u8> {
 /// Hashes what it is given.
 ///
 /// A canonical request comes in some forty pieces of a few bytes. They are gathered here, so that the hash sees whole
-/// blocks, and each block is hashed at the end of the line in which it becomes whole: the processor works on it while the
-/// next one is written, for each round of SHA-256 waits for the one before and leaves most of its units idle.
+/// blocks, and each block is hashed while more is written, for each round of SHA-256 waits for the one before and leaves most
+/// of the processor's units idle. That is done at the end of the line in which the next block becomes whole, not at once: what
+/// was just written in small pieces cannot be read in large ones before it has reached the cache, and that waits for the hash
+/// of the block before.
 pub struct HashSink {
     state: State,
     /// Bytes that went through, but for those that are gathered now.
@@ -76,8 +78,9 @@ impl HashSink {
         self.state.zeroize();
     }
 
+    /// Hashes whole blocks but for the last one.
     #[inline]
-    fn hash_whole_blocks(&mut self) {
+    fn hash_older_blocks(&mut self) {
         if self.filled - self.taken >= 2 * BLOCK {
             let end = self.filled - BLOCK;
             let left = self.state.blocks(&self.gathered[self.taken..end]);
@@ -122,7 +125,7 @@ impl Sink for HashSink {
     #[inline]
     fn end_line(&mut self) {
         self.put(b"\n");
-        self.hash_whole_blocks();
+        self.hash_older_blocks();
     }
 
     #[inline]
@@ -138,7 +141,7 @@ impl Sink for HashSink {
         copy(middle, second);
         rest[0] = last;
         self.filled += length;
-        self.hash_whole_blocks();
+        self.hash_older_blocks();
     }
 }
 
