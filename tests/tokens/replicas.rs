@@ -110,7 +110,7 @@ fn one_of_two_tokens_is_lost_and_returns() {
     println!("cached {all_cached:?}, cold {all_cold:?}, {rate:.0} a second");
     all_cached.check();
     all_cold.check();
-    assert!(all_cold.compared > 50, "the control: there was a load");
+    assert!(all_cold.compared > 10, "the control: there was a load");
     assert!(control.injected(Call::Sign) > 0 && control.injected(Call::SignInit) > 0, "the control: faults were felt");
     if common::long() {
         assert!(all_cold.unavailable * 1000 <= all_cold.compared + all_cached.compared, "at most one in a thousand");
