@@ -1,8 +1,6 @@
 //! A verification by whichever signature version a request names.
 
-use rederive_hsm::client::Unavailable;
-
-use super::verify::{Content, NotAccepted, undecided};
+use super::verify::{Content, NotAccepted, too_late};
 use super::verify_v2::AcceptedV2;
 use super::verify_v4a::AcceptedV4a;
 use super::{Accepted, Authority};
@@ -57,8 +55,7 @@ impl Authority {
 
     /// One deadline bounds all that a decision asks of the HSM and the registry, as in [`Self::verify`].
     async fn in_time<T>(&self, steps: impl Future<Output = Result<T, NotAccepted>>) -> Result<T, NotAccepted> {
-        let late = |_| undecided(Unavailable { reason: "no decision within the deadline".into() });
-        tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(late)?
+        tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(too_late)?
     }
 
     /// The version that a request names, by how Signature V4 refused it; `None` if it is none that the service takes, so

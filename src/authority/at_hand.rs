@@ -44,13 +44,14 @@ impl Authority {
     ) -> Option<Accepted<'a>> {
         let terms = Terms { body, expectation, now: self.clock.now().ok()?, change: self.change() };
         // 1. The authorization: written as its key was met before, or read from the beginning.
-        if let Some(claimed) = Claimed::find(head)
-            && let Some(known) = self.signing_keys.proven_as_claimed(claimed.credential)
+        if let Some(claimed) = Claimed::find(head) {
+            // Who is not known by this text will not be known by what is read of it.
+            let known = self.signing_keys.proven_as_claimed(claimed.credential)?;
             // Borrowed where it was built: what was just written is slow to move.
-            && let Some(request) = &known.shapes.read(head, &claimed, &known.credential)
-        {
-            let matched = self.check(request, &known, &terms)?;
-            return Some(matched.by(known));
+            if let Some(request) = &known.shapes.read(head, &claimed, &known.credential) {
+                let matched = self.check(request, &known, &terms)?;
+                return Some(matched.by(known));
+            }
         }
         let request = SignedRequest::parse(head).ok().filter(|request| !request.has_session_token())?;
         let name = CredentialText::new(request.access_key_id(), &request.scope());

@@ -165,6 +165,11 @@ pub(super) fn undecided(trouble: impl Into<CannotDecide>) -> NotAccepted {
     NotAccepted::CannotDecide(trouble.into())
 }
 
+/// The deadline of a decision has passed.
+pub(super) fn too_late(_: tokio::time::error::Elapsed) -> NotAccepted {
+    undecided(Unavailable { reason: "no decision within the deadline".into() })
+}
+
 impl Authority {
     /// Verifies a request. Every step before 6 costs the HSM nothing.
     ///
@@ -180,10 +185,9 @@ impl Authority {
         {
             return Ok(accepted);
         }
-        let late = |_| undecided(Unavailable { reason: "no decision within the deadline".into() });
         // Where it is: to move it costs as much as to parse the request.
         let steps = pin!(self.verify_step_by_step(head, content, expectation));
-        tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(late)?
+        tokio::time::timeout(self.policy.for_a_decision(), steps).await.map_err(too_late)?
     }
 
     async fn verify_step_by_step<'a>(

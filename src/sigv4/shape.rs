@@ -42,7 +42,7 @@ pub struct Shape {
 
 /// A header that is signed.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct SignedHeader {
+struct SignedHeader {
     /// Where its name stands in the list.
     name: Range<u16>,
     /// Its place among all headers.
