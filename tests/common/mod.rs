@@ -198,6 +198,13 @@ pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool
     }
 }
 
+/// A log file for one process and those that it starts. Always a new one: what a killed process leaves running for a moment still
+/// writes to the file of before, which would put its lines into the middle of these.
+pub fn new_log(path: &Path) -> std::fs::File {
+    let _ = std::fs::remove_file(path);
+    std::fs::File::create_new(path).expect("a log file")
+}
+
 /// GET: status and text.
 pub fn get(url: &str) -> (u16, String) {
     let mut response = agent().get(url).call().expect("an answer");

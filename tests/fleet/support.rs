@@ -272,7 +272,7 @@ fn spawn_with(config: &Path, role: &str, log: &Path, settings: &[(&str, &str)]) 
         .args(["serve", "--role", role, "--config"])
         .arg(config)
         .env("REDERIVE_LOG__FORMAT", "json")
-        .stderr(std::fs::File::create(log).expect("a file"))
+        .stderr(common::new_log(log))
         .spawn()
         .expect("rederive starts")
 }

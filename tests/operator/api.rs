@@ -39,7 +39,7 @@ fn operators_have_an_api_of_their_own() {
         std::fs::write(&config, format!("{original}\n[operator]\nsocket = {socket:?}\nusers = {users}\n"))
             .expect("writable");
         let mut command = Command::new(REDERIVE);
-        command.args(["serve", "--config"]).arg(&config).stderr(std::fs::File::create(&log).expect("a file"));
+        command.args(["serve", "--config"]).arg(&config).stderr(common::new_log(&log));
         let serve = command.spawn().expect("rederive starts");
         common::wait_until("a socket", Duration::from_secs(10), || UnixStream::connect(&socket).is_ok());
         serve

@@ -160,7 +160,7 @@ fn serve_runs_what_dev_has_made() {
         .arg(&config)
         .env("TOKEN_PIN", pin.trim())
         .env("REDERIVE_LOG__FORMAT", "json")
-        .stderr(std::fs::File::create(&log).expect("a file"))
+        .stderr(common::new_log(&log))
         .spawn()
         .expect("rederive starts");
     let endpoints = || {

@@ -159,7 +159,7 @@ impl Place {
             .args(["serve", "--config"])
             .arg(self.config())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).expect("a file"))
+            .stderr(common::new_log(&log))
             .spawn()
             .expect("rederive starts");
         let endpoints = || {

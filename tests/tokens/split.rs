@@ -67,7 +67,7 @@ impl Split {
             .args(["hsm-worker", "--config"])
             .arg(self.config())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::create(&log).expect("a file"))
+            .stderr(common::new_log(&log))
             .spawn()
             .expect("rederive starts");
         Watchdog { process, log }

@@ -60,11 +60,21 @@ pub fn run(config: WorkerConfig) -> u8 {
     };
     match ended {
         Ok(()) => 0,
+        Err(error) if is_hangup(&*error) => {
+            tracing::info!("whoever this worker answered has gone");
+            0
+        }
         Err(error) => {
             tracing::error!(%error, "the worker ended badly");
             1
         }
     }
+}
+
+/// The other end closed before all was said: a `serve` that was killed, or that was refused its start for another reason.
+fn is_hangup(error: &(dyn std::error::Error + 'static)) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(kind, Some(std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset))
 }
 
 /// A worker that `serve` has started.
