@@ -185,3 +185,15 @@ fn the_oracle_finds_what_is_planted() {
     tally.judge_cached("503", "planted");
     assert_eq!((tally.wrong.len(), tally.refused.len()), (2, 2), "{tally:?}");
 }
+
+/// What a worker leaves that is killed while it logs in, planted: SoftHSM shows no token then.
+#[test]
+fn a_store_that_softhsm_left_empty_is_put_back() {
+    let place = Place::new(&["a"], 1);
+    let stores = std::fs::read_dir(place.directory.path().join("a/tokens")).expect("a store").flatten();
+    let files: Vec<_> = stores.map(|store| store.path().join("token.object")).filter(|file| file.exists()).collect();
+    let [file] = &files[..] else { panic!("one token: {files:?}") };
+    std::fs::write(file, "").expect("writable");
+    let node = place.whole();
+    assert_eq!(node.verdict(&cold(&place.root, Truth::Valid)), "accept");
+}

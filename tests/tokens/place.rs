@@ -14,7 +14,7 @@ use rederive_hsm::derivation::{Purpose, subkey_message};
 use rederive_hsm::secret::Secret32;
 use rederive_hsm::softhsm::Store;
 use rederive_hsm::worker::AdminRequest;
-use rederive_shim::{CONTROL, Control, MODULE, PARAMETERS};
+use rederive_shim::{CONTROL, Control, MODULE, PARAMETERS, STORE};
 use serde_json::Value;
 
 use crate::common::{self, Pair, REDERIVE, sign};
@@ -254,6 +254,7 @@ fn softhsm(directory: &Path, name: &str) -> Vec<(String, String)> {
     admin(Path::new(REDERIVE), &store.environment(), &request, LONG).expect("an answer");
     let mut environment = store.environment();
     environment.push((MODULE.into(), config.module.display().to_string()));
+    environment.push((STORE.into(), directory.join(name).join("tokens").display().to_string()));
     environment
 }
 

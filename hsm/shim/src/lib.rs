@@ -6,6 +6,7 @@
 
 mod calls;
 mod control;
+mod kept;
 mod module;
 mod values;
 
@@ -17,5 +18,7 @@ pub use values::RETURN_VALUES;
 pub const MODULE: &str = "REDERIVE_SHIM_MODULE";
 /// The variable with the parameters that NSS softokn takes from who loads it, where the standard has a reserved pointer.
 pub const PARAMETERS: &str = "REDERIVE_SHIM_PARAMETERS";
+/// The variable that names the directory of SoftHSM's token stores, if it is to outlive a process that is killed while it logs in.
+pub const STORE: &str = "REDERIVE_SHIM_STORE";
 /// The variable that names the file of the shared memory.
 pub const CONTROL: &str = "REDERIVE_SHIM_CONTROL";

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cryptoki_sys::*;
 
 use crate::control::{Control, Deed, When};
-use crate::{CONTROL, Call, MODULE};
+use crate::{CONTROL, Call, MODULE, kept};
 
 /// How often a call that hangs looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(2);
@@ -244,6 +244,7 @@ unsafe extern "C" fn initialize(arguments: CK_VOID_PTR) -> CK_RV {
     let Some(real) = real() else { return CKR_GENERAL_ERROR };
     // A process that initialises it again after a fork keeps the rule.
     real.owner.store(0, Ordering::Relaxed);
+    kept::put_back();
     let parameters = std::env::var(crate::PARAMETERS).ok().and_then(|text| CString::new(text).ok());
     let (value, _) = real.through(Call::Initialize, None, || match &parameters {
         None => call!(real.C_Initialize(arguments)),
@@ -344,6 +345,7 @@ unsafe extern "C" fn login(
     let at_most = real.control.pins_at_most.load(Ordering::Relaxed);
     let wrong = &real.control.wrong_pins;
     let is_locked = at_most > 0 && wrong.load(Ordering::Relaxed) >= at_most;
+    kept::keep();
     let log_in = || if is_locked { CKR_PIN_LOCKED } else { call!(real.C_Login(session, user, pin, length)) };
     let (value, _) = real.through(Call::Login, Some(session), log_in);
     match value {
