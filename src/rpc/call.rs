@@ -5,7 +5,7 @@ use rederive_hsm::wire::is_scope_name;
 use super::Malformed;
 use crate::sigv4::{
     Body, Family, FormContent, FormFile, HeadError, HeadPlace, Limits, PostForm, Refusal, RequestHead, Scheme,
-    SignedRequest,
+    SignedRequest, split_authority,
 };
 
 /// The most bytes of a request body that is handed in to be hashed.
@@ -73,10 +73,16 @@ pub(super) fn form_of<'a>(
             return Err(Malformed::new("conflicting_fields", "form.fields", message));
         }
     };
-    if form.bucket.is_none() && (head.target() == b"/" || head.target().starts_with(b"/?")) {
+    if form.bucket.is_none() && is_root(head.target()) {
         return Err(Malformed::missing("form.bucket", "the path names no bucket: say which one the file is put into"));
     }
     Ok(Some(form))
+}
+
+/// Whether the path of a target is empty, with `http://host` before it or not.
+fn is_root(target: &[u8]) -> bool {
+    let path = split_authority(target).1.split(|byte| *byte == b'?').next();
+    matches!(path, Some(b"" | b"/"))
 }
 
 fn signs_a_form(head: &RequestHead<'_>, service: &str) -> bool {

@@ -172,6 +172,12 @@ impl Shape {
         self.signed.iter().map(|header| (&list[as_usize(&header.name)], usize::from(header.place)))
     }
 
+    /// How much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let Self { names, ends, between, signed, .. } = self;
+        size_of_val(self) + names.len() + size_of_val(&**ends) + between.len() + size_of_val(&**signed)
+    }
+
     /// What was found out about them.
     pub(super) fn coverage(&self) -> Coverage {
         Coverage { signed: self.signed_set, has_host: true, fault: None }

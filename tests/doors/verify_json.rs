@@ -127,6 +127,10 @@ async fn forms() {
         (with(posted("/b"), &[("form", json!({}))]), "body_required", "body"),
         (with(posted("/b"), &[("form", form.clone()), ("body", json!("YQ=="))]), "conflicting_fields", "form.fields"),
         (with(posted("/"), &[("body", json!("YQ=="))]), "missing_field", "form.bucket"),
+        (with(posted("/?a"), &[("form", json!({})), ("body", json!("YQ=="))]), "missing_field", "form.bucket"),
+        (with(posted("http://h"), &[("form", json!({})), ("body", json!("YQ=="))]), "missing_field", "form.bucket"),
+        (with(posted("http://h/"), &[("form", json!({})), ("body", json!("YQ=="))]), "missing_field", "form.bucket"),
+        (with(posted("HTTP://h?/b"), &[("form", json!({})), ("body", json!("YQ=="))]), "missing_field", "form.bucket"),
         (with(posted("/b"), &[("form", json!({"file": "a"}))]), "bad_json", "form.file"),
         (with(posted("/b"), &[("form", json!({"file_size": -1}))]), "bad_json", "form.file_size"),
     ] {
