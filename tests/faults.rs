@@ -50,7 +50,7 @@ fn under_load(dev: &Dev, alice: &Pair, fault: impl FnOnce()) -> Seen {
         std::thread::sleep(Duration::from_millis(300));
         fault();
         let since = Instant::now();
-        common::wait_until("a cold request that is accepted again", Duration::from_secs(2), || {
+        common::wait_until("a cold request that is accepted again", || {
             let region = format!("after-{}", since.elapsed().as_nanos());
             verdict(dev, &sign::s3_get(alice, &region, "h", "/b/k")).trim() == "accept"
         });
@@ -62,7 +62,7 @@ fn under_load(dev: &Dev, alice: &Pair, fault: impl FnOnce()) -> Seen {
 
 /// The worker, which may just be about to be replaced.
 fn worker(dev: &Dev) -> u32 {
-    common::wait_until("a worker", Duration::from_secs(2), || dev.worker().is_some());
+    common::wait_until("a worker", || dev.worker().is_some());
     dev.worker().expect("it was there")
 }
 
@@ -93,7 +93,7 @@ fn a_hung_worker_is_killed_and_replaced() {
         let worker = worker(&dev);
         let seen = under_load(&dev, &alice, || {
             common::kill(worker, "STOP");
-            common::wait_until("the end of the hung worker", Duration::from_secs(1), || {
+            common::wait_until("the end of the hung worker", || {
                 !std::path::Path::new(&format!("/proc/{worker}")).exists()
             });
         });

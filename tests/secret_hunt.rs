@@ -296,7 +296,7 @@ fn the_worker_is_not_dumped_and_has_kept_no_secret() {
     let dev = start_as_somebody(directory.path());
     let worker = dev.worker().expect("a worker");
     let mut plain = as_nobody().args(["sleep", "1000"]).spawn().expect("runs");
-    common::wait_until("another program", std::time::Duration::from_secs(10), || {
+    common::wait_until("another program", || {
         std::fs::read_to_string(format!("/proc/{}/comm", plain.id())).is_ok_and(|name| name.trim() == "sleep")
     });
     assert!(!is_dumpable(worker) && !is_dumpable(dev.process.id()), "its user may look at it");

@@ -189,11 +189,14 @@ pub fn children(of: u32) -> Vec<u32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// Waits until something holds, at most so long.
-pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + at_most;
+/// Far beyond what anything takes that a test waits for, on a machine that does much else.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// Waits until something holds. How soon it does is no matter of a test.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
     while !holds() {
-        assert!(Instant::now() < deadline, "{what} did not come within {at_most:?}");
+        assert!(Instant::now() < deadline, "{what} did not come within {LONG:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -203,6 +206,13 @@ pub fn wait_until(what: &str, at_most: Duration, mut holds: impl FnMut() -> bool
 pub fn new_log(path: &Path) -> std::fs::File {
     let _ = std::fs::remove_file(path);
     std::fs::File::create_new(path).expect("a log file")
+}
+
+/// A log, once it has this text: lines are written by a thread of their own, some time after what they tell of.
+pub fn log_that_says(path: &Path, text: &str) -> String {
+    let log = || std::fs::read_to_string(path).unwrap_or_default();
+    wait_until(&format!("{text:?} in {}", path.display()), || log().contains(text));
+    log()
 }
 
 /// GET: status and text.

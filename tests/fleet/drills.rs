@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{self, Pair, sign};
 use crate::postgres::Server;
-use crate::support::{Fleet, LONG, Node, Stop, pair};
+use crate::support::{Fleet, Node, Stop, pair};
 
 /// Clients that change things at a time.
 const CLIENTS: usize = 6;
@@ -63,7 +63,7 @@ impl Drill<'_> {
             set(number, "Inactive");
             let acknowledged = Instant::now();
             for verifier in self.verifiers {
-                common::wait_until("a refusal", LONG, || verifier.says(key) == "refuse");
+                common::wait_until("a refusal", || verifier.says(key) == "refuse");
             }
             times.push(acknowledged.elapsed());
             for verifier in self.verifiers.iter().cycle().take(2 * self.verifiers.len()) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::common::{self, Pair, sign};
-use crate::support::{Fleet, LONG, Node, pair, spawn};
+use crate::support::{Fleet, Node, pair, spawn};
 
 #[test]
 fn denials_reach_every_verifier_and_new_keys_need_no_news() {
@@ -28,7 +28,7 @@ fn denials_reach_every_verifier_and_new_keys_need_no_news() {
         fleet.set_status("alice", &alice, "Inactive");
         let since = Instant::now();
         for verifier in &verifiers {
-            common::wait_until("refused", LONG, || verifier.says(&alice) == "refuse");
+            common::wait_until("refused", || verifier.says(&alice) == "refuse");
         }
         delays.push(since.elapsed());
         fleet.set_status("alice", &alice, "Active");
@@ -91,7 +91,7 @@ fn a_copy_outlives_any_kill() {
         fleet.wire.cut();
         verifier.kill();
         verifier = Node::start(&fleet.path("verifier.toml"), "verifier", &fleet.path("verifier.log"));
-        common::wait_until("a decision from the copy alone", LONG, || verifier.says(&alice) == "refuse");
+        common::wait_until("a decision from the copy alone", || verifier.says(&alice) == "refuse");
         assert_eq!(verifier.says(&fleet.root), "accept", "the control: the rest is good");
         fleet.wire.lead_to(&fleet.issuer().rpc);
         fleet.set_status("alice", &alice, "Active");
@@ -124,7 +124,7 @@ fn an_edited_copy_is_refused_and_says_what_to_do() {
     let at = original.0.windows(id.len()).rposition(|window| window == id).expect("it is in there");
     let refused = |config: &Path, why: &str| {
         let mut process = spawn(config, "verifier", &fleet.path("refused.log"));
-        common::wait_until("its end", LONG, || process.try_wait().is_ok_and(|ended| ended.is_some()));
+        common::wait_until("its end", || process.try_wait().is_ok_and(|ended| ended.is_some()));
         let text = std::fs::read_to_string(fleet.path("refused.log")).expect("a log");
         assert!(text.contains(why), "{why} is not in {text}");
         assert!(text.contains("remove feed.log and feed.head"), "{text}");
@@ -178,12 +178,12 @@ fn a_registry_from_an_old_copy_is_refused() {
     // With it the issuer would notice by itself.
     std::fs::remove_dir_all(fleet.path("feed")).expect("lost with the disk");
     fleet.start_issuer();
-    common::wait_until("an alarm", LONG, || verifier.log().contains("its registry is an old copy"));
+    common::wait_until("an alarm", || verifier.log().contains("its registry is an old copy"));
     assert_ne!(verifier.says(&alice), "accept");
     // It overtakes the verifier with other entries.
     fleet.user("bob");
     fleet.user("carol");
-    common::wait_until("an alarm", LONG, || verifier.log().contains("have forked"));
+    common::wait_until("an alarm", || verifier.log().contains("have forked"));
     assert!(verifier.log().contains("remove feed.log and feed.head"), "it says what to do");
     verifier.soon_says(&fleet.root, "unavailable");
     assert_ne!(verifier.says(&alice), "accept");
@@ -200,7 +200,7 @@ fn a_key_that_nobody_issued_is_denied_everywhere() {
     assert_eq!(verifiers[0].says(&alice), "accept");
     verifiers.iter().for_each(|verifier| verifier.soon_says(&mallory, "refuse"));
     let alarm = |node: &Node| node.log().contains("ALARM") && node.log().contains(&mallory.access_key_id);
-    common::wait_until("alarms", LONG, || alarm(fleet.issuer()) && alarm(&verifiers[0]));
+    common::wait_until("alarms", || alarm(fleet.issuer()) && alarm(&verifiers[0]));
     assert!(fleet.operator(&["deny", "list"]).contains(&mallory.access_key_id));
     assert_eq!(verifiers[0].says(&alice), "accept", "the control: an issued one is reported, and good");
     assert!(!fleet.operator(&["deny", "list"]).contains(&alice.access_key_id));
@@ -235,14 +235,14 @@ fn keys_under_terms_are_decided_once_they_were_heard_of() {
         assert_eq!(code(verifier, &scoped, "eu-1"), "accept");
     };
     assert_eq!(code(fleet.issuer(), &scoped, "eu-1"), "accept", "the very next request");
-    common::wait_until("heard of", LONG, || code(&verifier, &scoped, "eu-1") == "accept");
+    common::wait_until("heard of", || code(&verifier, &scoped, "eu-1") == "accept");
     decides(&verifier);
 
     let end = sign::now() + 5;
     let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let text = time::OffsetDateTime::from_unix_timestamp(end).expect("a time").format(&format).expect("a text");
     let ending = create("alice", &format!("ExpiresAt={text}"));
-    common::wait_until("heard of, or over", LONG, || verifier.says(&ending) != "unavailable");
+    common::wait_until("heard of, or over", || verifier.says(&ending) != "unavailable");
     if sign::now() < end - 1 {
         assert_eq!(verifier.says(&ending), "accept");
     }
@@ -252,7 +252,7 @@ fn keys_under_terms_are_decided_once_they_were_heard_of() {
     let unheard = create("bob", "Services=s3");
     verifier.kill();
     verifier = Node::start(&fleet.path("verifier.toml"), "verifier", &fleet.path("verifier.log"));
-    common::wait_until("a decision by the copy", LONG, || code(&verifier, &scoped, "eu-1") == "accept");
+    common::wait_until("a decision by the copy", || code(&verifier, &scoped, "eu-1") == "accept");
     decides(&verifier);
     assert_eq!(verifier.says(&unheard), "unavailable");
     // By its own clock: nobody can tell it.
@@ -262,7 +262,7 @@ fn keys_under_terms_are_decided_once_they_were_heard_of() {
     fleet.set_status("alice", &scoped, "Inactive");
     verifier.soon_says(&scoped, "refuse");
     fleet.set_status("alice", &scoped, "Active");
-    common::wait_until("good again", LONG, || code(&verifier, &scoped, "eu-1") == "accept");
+    common::wait_until("good again", || code(&verifier, &scoped, "eu-1") == "accept");
     decides(&verifier);
 }
 
@@ -338,7 +338,7 @@ fn the_feed_is_for_verifiers_that_are_granted_it() {
     let four = start("four", &format!("token_file = {:?}", tokens[2]));
     let five = start("five", "");
     for (node, why) in [(three, "not granted the deny feed"), (four, "not one of ours"), (five, "say who is asking")] {
-        common::wait_until(why, LONG, || node.log().contains(why));
+        common::wait_until(why, || node.log().contains(why));
         assert_eq!(node.says(&alice), "unavailable");
     }
 }

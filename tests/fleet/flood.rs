@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::common::{self, Pair, sign};
-use crate::support::{Fleet, LONG, Node, Stop};
+use crate::support::{Fleet, Node, Stop};
 
 /// Clients that flood at a time.
 const CLIENTS: u64 = 4;
@@ -104,12 +104,12 @@ fn one_callers_flood_is_not_anothers_wait() {
         (answer.status().as_u16(), waits, text)
     };
     let forged = Pair { secret_access_key: "x".repeat(40), ..fleet.root.clone() };
-    common::wait_until("more than its part", LONG, || {
+    common::wait_until("more than its part", || {
         let (status, waits, text) = ask("greedy", &forged);
         assert!(matches!((status, waits), (200, false) | (503, true)), "{status}: {text}");
         status == 503
     });
     let (status, _, text) = ask("modest", &fleet.root);
     assert!(status == 200 && text.contains("accept"), "another caller, the same account: {text}");
-    common::wait_until("the next second", LONG, || ask("greedy", &fleet.root).0 == 200);
+    common::wait_until("the next second", || ask("greedy", &fleet.root).0 == 200);
 }

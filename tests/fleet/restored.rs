@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::common::{self, Pair, REDERIVE};
 use crate::postgres;
-use crate::support::{Fleet, LONG, Node, pair, spawn};
+use crate::support::{Fleet, Node, pair, spawn};
 
 /// Whether what the issuer keeps of its feed holds an id, up to the head that was signed.
 fn has_seen(fleet: &Fleet, id: &str) -> bool {
@@ -53,13 +53,13 @@ fn a_restored_copy_is_refused_until_it_is_named_and_brings_nothing_back() {
     let (carol, erin) = (fleet.user("carol"), fleet.user("erin"));
     fleet.set_status("carol", &carol, "Inactive");
     fleet.operator(&["deny", "user", "--account", "123456789012", "dora"]);
-    common::wait_until("the copy of the feed", LONG, || has_seen(&fleet, &dora.access_key_id));
+    common::wait_until("the copy of the feed", || has_seen(&fleet, &dora.access_key_id));
 
     fleet.issuer().kill_by_hand();
     put_back(&fleet, &copy);
     let log = fleet.path("refused.log");
     let mut process = spawn(&fleet.config(), "issuer", &log);
-    common::wait_until("its end", LONG, || process.try_wait().is_ok_and(|ended| ended.is_some()));
+    common::wait_until("its end", || process.try_wait().is_ok_and(|ended| ended.is_some()));
     let said = std::fs::read_to_string(&log).expect("a log");
     assert!(said.contains("the registry was set back"), "{said}");
     let head = said.split("--head ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a name").to_owned();
@@ -74,7 +74,7 @@ fn a_restored_copy_is_refused_until_it_is_named_and_brings_nothing_back() {
     let staleness = [("REDERIVE_FEED__MAX_STALENESS_S", "1")];
     fleet.issuer = Some(Node::start_with(&fleet.config(), "issuer", &fleet.path("issuer.log"), &staleness));
     let says = |key: &Pair| fleet.issuer().says(key);
-    common::wait_until("the root's key", LONG, || says(&fleet.root) == "accept");
+    common::wait_until("the root's key", || says(&fleet.root) == "accept");
     let gone = [&alice, &bob, &carol, &dora, &erin];
     assert!(gone.iter().all(|key| says(key) == "refuse"), "{:?}", gone.map(says));
 
@@ -82,7 +82,7 @@ fn a_restored_copy_is_refused_until_it_is_named_and_brings_nothing_back() {
     assert_ne!(fleet.issuer().iam(&fleet.root, create).0, 200, "not in the generation of which ids are lost");
     fleet.operator(&["generation", "create"]);
     let mut made = None;
-    common::wait_until("a key of the new generation", LONG, || {
+    common::wait_until("a key of the new generation", || {
         let (status, xml) = fleet.issuer().iam_with_patience(&fleet.root, create);
         made = (status == 200).then(|| pair(&xml));
         made.is_some()
@@ -148,7 +148,7 @@ fn a_registry_that_is_set_back_meanwhile_is_not_worked_with() {
         alice.access_key_id
     );
     postgres::sql(&url, &set_back);
-    common::wait_until("an alarm", LONG, || issuer.log().contains("ALARM"));
+    common::wait_until("an alarm", || issuer.log().contains("ALARM"));
     assert_eq!(issuer.iam(&fleet.root, "Action=CreateUser&UserName=carol").0, 503);
     // Other entries come in the place of those that are lost. It must not go on with them.
     postgres::sql(

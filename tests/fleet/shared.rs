@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{self, sign};
 use crate::postgres::{self, Server};
-use crate::support::{Fleet, LONG, Node, Stop, pair};
+use crate::support::{Fleet, Node, Stop, pair};
 
 #[test]
 fn what_one_issuer_writes_the_other_knows() {
@@ -204,9 +204,7 @@ fn a_registry_that_is_gone_is_outlived_and_then_waited_for() {
             nodes.iter().for_each(|node| node.soon_says(&alice, "unavailable"));
             mend(&server);
             nodes.iter().for_each(|node| node.soon_says(&alice, "accept"));
-            common::wait_until("changes again", LONG, || {
-                node.iam(&fleet.root, "Action=CreateUser&UserName=carol").0 != 503
-            });
+            common::wait_until("changes again", || node.iam(&fleet.root, "Action=CreateUser&UserName=carol").0 != 503);
         }
         drop(stopped);
         loads.into_iter().for_each(|load| load.join().expect("no panic"));

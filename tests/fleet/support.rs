@@ -12,9 +12,6 @@ use std::time::Duration;
 use crate::common::{self, Dev, Pair, REDERIVE, sign};
 use serde_json::Value;
 
-/// Far beyond what anything here takes.
-pub const LONG: Duration = Duration::from_secs(60);
-
 /// A token and a registry, and who serves them.
 pub struct Fleet {
     pub directory: tempfile::TempDir,
@@ -66,7 +63,7 @@ impl Fleet {
 
     pub fn start_issuer(&mut self) {
         let node = Node::start(&self.config(), "issuer", &self.path("issuer.log"));
-        common::wait_until("a ready issuer", LONG, || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
+        common::wait_until("a ready issuer", || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
         self.wire.lead_to(&node.rpc);
         self.issuer = Some(node);
     }
@@ -77,7 +74,7 @@ impl Fleet {
         let state = [("REDERIVE_STATE_DIR", state.to_str().expect("a path"))];
         let settings = [&state[..], settings].concat();
         let node = Node::start_with(&self.config(), "issuer", &self.path(&format!("{name}.log")), &settings);
-        common::wait_until("a ready issuer", LONG, || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
+        common::wait_until("a ready issuer", || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
         node
     }
 
@@ -92,7 +89,7 @@ impl Fleet {
             "verifier",
             &self.path(&format!("{name}.log")),
         );
-        common::wait_until("a ready verifier", LONG, || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
+        common::wait_until("a ready verifier", || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
         node
     }
 
@@ -177,7 +174,7 @@ impl Node {
     pub fn start_with(config: &Path, role: &str, log: &Path, settings: &[(&str, &str)]) -> Self {
         let process = spawn_with(config, role, log, settings);
         let mut node = Self { process, log: log.to_owned(), endpoint: None, rpc: String::new() };
-        common::wait_until("serving", LONG, || {
+        common::wait_until("serving", || {
             assert!(node.process.try_wait().is_ok_and(|ended| ended.is_none()), "it ended: {}", node.log());
             let text = node.log();
             let Some(line) = text.lines().find(|line| line.contains("\"serving\"")) else { return false };
@@ -243,7 +240,7 @@ impl Node {
     }
 
     pub fn soon_says(&self, pair: &Pair, what: &str) {
-        common::wait_until(&format!("{} {what}", pair.access_key_id), LONG, || self.says(pair) == what);
+        common::wait_until(&format!("{} {what}", pair.access_key_id), || self.says(pair) == what);
     }
 
     pub fn kill(&mut self) {

@@ -122,7 +122,7 @@ fn the_audit_log_of_a_node() {
     let (sound, said) = verify(&dev);
     assert!(sound, "{said}");
     // The last checkpoint stands in the ordinary log.
-    let log = std::fs::read_to_string(dev.state.join("log")).expect("a log");
+    let log = common::log_that_says(&dev.state.join("log"), "checkpoint=");
     let checkpoint = log.rsplit("checkpoint=").next().and_then(|rest| rest.split_whitespace().next()).expect("one");
     let path = dev.state.join("audit.log");
     let against = ["audit", "verify", path.to_str().expect("a path"), "--checkpoint", checkpoint];
@@ -302,7 +302,7 @@ fn a_key_that_expires() {
     let registry = dev.state.join("registry.sqlite");
     let status = Command::new("python3").args(["-c", script]).arg(&registry).args([id, &soon]).status();
     assert!(status.expect("python3 runs").success());
-    common::wait_until("refused", Duration::from_secs(10), || verified() == "refuse");
+    common::wait_until("refused", || verified() == "refuse");
     let keys = dev.aws_json(root, "iam list-access-keys --user-name alice");
     let key = keys["AccessKeyMetadata"].as_array().and_then(|keys| keys.iter().find(|key| key["AccessKeyId"] == id));
     assert_eq!(key.expect("listed")["Status"], "Expired");
@@ -451,7 +451,7 @@ fn keys_that_grow_too_old() {
 
     assert!(run(&[&set[..4], &["--max-days", "20"]].concat()).1.contains("say --ends 1"), "it would end a key at once");
     made(31);
-    common::wait_until("over", Duration::from_secs(10), || header().0 == 403);
+    common::wait_until("over", || header().0 == 403);
     let keys = dev.aws_json(root, "iam list-access-keys --user-name alice");
     assert_eq!(keys["AccessKeyMetadata"][0]["Status"], "Expired");
     let create = ["key", "create", "--account", account, "--user", "alice", "--description", "build server"];

@@ -74,7 +74,7 @@ fn a_running_node_notices_a_new_account_and_a_new_generation() {
         let output = Command::new(REDERIVE).args(["key", "decode", &pair.access_key_id]).output().expect("runs");
         field(&text(&output), "generation")
     };
-    common::wait_until("a key of the new generation", Duration::from_secs(5), || {
+    common::wait_until("a key of the new generation", || {
         let name = format!("u{}", sign::now());
         dev.aws(&dev.ready.root, &format!("iam create-user --user-name {name}"));
         let created = dev.aws(&dev.ready.root, &format!("iam create-access-key --user-name {name}"));
@@ -94,7 +94,7 @@ fn what_an_operator_denies_is_refused_until_it_is_lifted() {
     let config = dev.state.join("rederive.toml");
     let (root, alice, bob) = (&dev.ready.root, dev.user("alice"), dev.user("bob"));
     let refused = |pair: &Pair| dev.verify(&sign::s3_get(pair, "local", "h", "/b/k").call()).1["decision"] == "refuse";
-    let soon = |what: &str, holds: &dyn Fn() -> bool| common::wait_until(what, Duration::from_secs(5), holds);
+    let soon = |what: &str, holds: &dyn Fn() -> bool| common::wait_until(what, holds);
     assert!(![root, &alice, &bob].into_iter().any(refused), "the control");
 
     let user = ["deny", "user", "--account", &dev.ready.account, "alice"];
@@ -169,9 +169,9 @@ fn serve_runs_what_dev_has_made() {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         line["fields"]["rpc_endpoint"].as_str().map(str::to_owned)
     };
-    common::wait_until("serving", Duration::from_secs(5), || endpoints().is_some());
+    common::wait_until("serving", || endpoints().is_some());
     let rpc = endpoints().expect("told");
-    common::wait_until("ready", Duration::from_secs(5), || common::get(&format!("{rpc}/readyz")).0 == 200);
+    common::wait_until("ready", || common::get(&format!("{rpc}/readyz")).0 == 200);
     for pair in [&root, &alice] {
         let call = sign::s3_get(pair, "local", "h", "/b/k").call();
         assert_eq!(common::post_json(&format!("{rpc}/v1/verify"), &call).1["decision"], "accept");
@@ -303,7 +303,7 @@ fn a_full_disk_stops_changes_only_for_as_long_as_it_is_full() {
         dev.aws_refused(&dev.ready.root, "iam create-access-key --user-name carol", "ServiceUnavailable");
         assert!(verified(), "what is known goes on");
     }
-    common::wait_until("not ready", Duration::from_secs(5), || readyz().0 == 503);
+    common::wait_until("not ready", || readyz().0 == 503);
     assert!(readyz().1.contains("the registry cannot be written"), "{}", readyz().1);
     // By now the uses of alice's key were to be written, too.
     disk("unlimited");
@@ -316,7 +316,7 @@ fn a_full_disk_stops_changes_only_for_as_long_as_it_is_full() {
         &format!("iam update-access-key --user-name alice --access-key-id {id} --status Inactive"),
     );
     dev.aws_refused(&alice, "sts get-caller-identity", "InvalidClientTokenId");
-    common::wait_until("ready", Duration::from_secs(5), || readyz().0 == 200);
+    common::wait_until("ready", || readyz().0 == 200);
 }
 
 #[test]
@@ -418,7 +418,7 @@ fn what_a_thief_has_made_goes_with_the_stolen_generation() {
     done(&["generation", "promote", "1"], &config);
     let mut number = 0;
     let mut early = None;
-    common::wait_until("a key of the new generation", Duration::from_secs(20), || {
+    common::wait_until("a key of the new generation", || {
         number += 1;
         early = Some(dev.user(&format!("u{number}"))).filter(of_generation_1);
         early.is_some()
@@ -445,7 +445,7 @@ fn what_a_thief_has_made_goes_with_the_stolen_generation() {
         closed.contains("is closed") && closed.contains(&format!("{} is switched off", late.access_key_id)),
         "{closed}"
     );
-    common::wait_until("refusal", Duration::from_secs(5), || !accepted(&late));
+    common::wait_until("refusal", || !accepted(&late));
     assert!(accepted(&early), "what was made before stays");
 }
 
@@ -467,7 +467,7 @@ fn a_generation_goes_one_way_from_pending_to_closed() {
     assert!(done(&["generation", "promote", "1"], &config).contains("generation 1 is issuing"));
     let mut number = 0;
     let mut new = None;
-    common::wait_until("a key of the new generation", Duration::from_secs(20), || {
+    common::wait_until("a key of the new generation", || {
         number += 1;
         new = Some(dev.user(&format!("u{number}"))).filter(|pair| generation(pair) == "1");
         new.is_some()
@@ -486,12 +486,12 @@ fn a_generation_goes_one_way_from_pending_to_closed() {
     assert!(accepted(&old), "the control: nothing was closed");
 
     assert!(done(&["generation", "close", "0", "--breaks", &active], &config).contains("is closed"));
-    common::wait_until("refusal of its keys", Duration::from_secs(5), || !accepted(&old) && !accepted(&other));
+    common::wait_until("refusal of its keys", || !accepted(&old) && !accepted(&other));
     let (_, answer) = dev.verify(&sign::s3_get(&old, "local", "h", "/b/k").call());
     assert_eq!(answer["code"], "InvalidAccessKeyId");
     dev.aws_refused(&old, "sts get-caller-identity", "InvalidClientTokenId");
     assert!(accepted(&new), "no other key notices");
-    assert!(std::fs::read_to_string(directory.path().join("log")).expect("a log").contains("its generation is closed"));
+    common::log_that_says(&directory.path().join("log"), "its generation is closed");
     assert!(fails(&["generation", "retire", "0"], &config).contains("is closed and can't become verifying"));
     let note = done(&["generation", "retire", "1"], &config);
     assert!(note.contains("no generation issues for 65536"), "{note}");

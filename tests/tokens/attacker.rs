@@ -20,7 +20,7 @@ use rederive_hsm::wire::{Answer, Hello, Reason, Request, body_length, length_pre
 
 use crate::common::{self, REDERIVE, sign};
 use crate::own_worker::ISSUER;
-use crate::place::{LONG, master};
+use crate::place::master;
 use crate::split::Split;
 
 const VERIFIER: &str =
@@ -32,7 +32,7 @@ struct Wire(UnixStream);
 impl Wire {
     fn open(socket: &Path) -> Self {
         let mut wire = Self(UnixStream::connect(socket).expect("connects"));
-        wire.0.set_read_timeout(Some(LONG)).expect("settable");
+        wire.0.set_read_timeout(Some(common::LONG)).expect("settable");
         let hello = wire.frame().expect("a hello");
         assert!(matches!(Hello::decode(&hello), Ok(Hello::Ready(_))));
         wire
@@ -240,9 +240,7 @@ fn a_cap_bounds_it_and_its_alarm_is_seen() {
     assert_eq!((new, more), (30, 0), "new keys of one account a day");
     assert!(watchdog.told("ALARM: asked for more a second than the cap allows") > 0);
     assert!(watchdog.told("ALARM: asked for more new keys a day than one account may have") > 0);
-    common::wait_until("the metric", LONG, || {
-        metric("rederive_worker_refusals_total{token=\"a\",reason=\"rate\"}") > 100
-    });
+    common::wait_until("the metric", || metric("rederive_worker_refusals_total{token=\"a\",reason=\"rate\"}") > 100);
     let uses = "rederive_worker_master_uses_total{token=\"a\",purpose=\"secret\",generation=\"0\"}";
     assert!(metric(uses) >= 30, "uses of the master are counted");
 }
@@ -306,7 +304,7 @@ fn another_user_gets_nothing() {
     let said = |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_owned();
     assert_eq!(said(as_nobody("/usr/bin/python3", &[&script, &socket])), "0", "not a byte");
     watchdog.tells("ALARM: a peer was turned away", 0);
-    common::wait_until("the metric", LONG, || {
+    common::wait_until("the metric", || {
         let text = std::fs::read_to_string(&metrics).unwrap_or_default();
         text.contains("rederive_worker_turned_away_total{token=\"a\"} 1")
     });
@@ -354,7 +352,7 @@ fn a_use_by_somebody_else_is_an_alarm() {
         // Each check compares; they come every 5 s.
         let before = node.metric("rederive_hsm_requests_total{kind=\"check\"}");
         let two_more = || node.metric("rederive_hsm_requests_total{kind=\"check\"}") >= before + 2.0;
-        common::wait_until("two checks", LONG, two_more);
+        common::wait_until("two checks", two_more);
         std::thread::sleep(Duration::from_millis(300));
     };
     let load = || {
@@ -368,7 +366,7 @@ fn a_use_by_somebody_else_is_an_alarm() {
     common::kill(worker, "STOP");
     load();
     common::kill(worker, "CONT");
-    common::wait_until("a new connection", LONG, || node.workers("a", "trusted") == 1.0);
+    common::wait_until("a new connection", || node.workers("a", "trusted") == 1.0);
     let answered = answered + load();
     check();
     assert_eq!(differences(), 0.0, "honest load is no alarm");
@@ -379,8 +377,7 @@ fn a_use_by_somebody_else_is_an_alarm() {
     assert_eq!(refused(&wire.ask(&key(id("AKIA", 0), day(0), "local", "s3"))), None, "one use that is not the node's");
     check();
     assert_eq!(differences(), 1.0);
-    let log = std::fs::read_to_string(&node.log).expect("a log");
-    assert!(log.contains("ALARM: an HSM worker was used by somebody else"), "{log}");
+    let log = common::log_that_says(&node.log, "ALARM: an HSM worker was used by somebody else");
     assert_eq!(one_more(&log), Some("signing_key of generation 0".into()), "{log}");
     check();
     assert_eq!(differences(), 1.0, "it is told once");

@@ -10,7 +10,7 @@ use crate::common::{self, Pair, REDERIVE, sign};
 use crate::copies::copyable;
 use crate::modules::key_of;
 use crate::oracle::{Tally, Truth, ask_both};
-use crate::place::{LONG, Module, Node, Place, Token, tail};
+use crate::place::{Module, Node, Place, Token, tail};
 
 /// How often a cell tries to have its fault met. One that strikes at a rate may pass a call over.
 const TRIES: usize = 12;
@@ -133,7 +133,7 @@ impl Lane {
 
     /// From now on this request is cached, whatever the tokens do.
     fn warm_up(&self) {
-        common::wait_until("a first answer", LONG, || self.node.verdict(&self.warm()) == "accept");
+        common::wait_until("a first answer", || self.node.verdict(&self.warm()) == "accept");
     }
 
     pub fn warm(&self) -> sign::Signed {
@@ -243,7 +243,7 @@ impl Lane {
     /// Waits until the node is whole; a PIN that was said to be refused is unlatched, as an operator would. Says why it is not.
     pub fn mend(&mut self) -> Result<(), String> {
         // Counted in looks: where every process of the machine is stopped for a while, this one is as well.
-        for _ in 0..LONG.as_millis() / LOOK_AT_NODE.as_millis() {
+        for _ in 0..common::LONG.as_millis() / LOOK_AT_NODE.as_millis() {
             if !self.node.is_running() {
                 return Err(format!("serve ended: {}", tail(&self.node.log)));
             }

@@ -7,7 +7,7 @@ use crate::common;
 use crate::modules::{key_of, refused};
 use crate::opencryptoki;
 use crate::oracle::ask_both;
-use crate::place::{LONG, Module, Place};
+use crate::place::{Module, Place};
 
 /// A token whose generation 1 may be copied.
 pub fn copyable(module: Module) -> Place {
@@ -43,7 +43,7 @@ fn contract(module: Module) {
     // A copy is gone with its session, and the next session makes another.
     let lost = Fault { call: Call::Sign, deed: Deed::LoseSessions, when: When::Before, how: How::Times(1) };
     control.arm(0, lost);
-    common::wait_until("other copies", LONG, || {
+    common::wait_until("other copies", || {
         tally.add(ask_both(&node, &key, 1, "sessions lost"));
         copies() > 2
     });

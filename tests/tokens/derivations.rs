@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::common;
 use crate::oracle::{Truth, cold};
-use crate::place::{LONG, Place};
+use crate::place::Place;
 
 #[test]
 fn questions_to_the_hsm_are_in_the_audit_log_and_a_flood_is_a_number() {
@@ -18,7 +18,7 @@ fn questions_to_the_hsm_are_in_the_audit_log_and_a_flood_is_a_number() {
     let made_up = (0..20).map(|_| cold(&place.root, Truth::Forged));
     made_up.for_each(|forged| assert!(node.verdict(&forged).starts_with("refuse")));
     common::kill(node.process.id(), "TERM");
-    common::wait_until("the end", LONG, || node.process.try_wait().is_ok_and(|ended| ended.is_some()));
+    common::wait_until("the end", || node.process.try_wait().is_ok_and(|ended| ended.is_some()));
 
     let log = std::fs::read_to_string(place.directory.path().join("state/audit.log")).expect("a log");
     let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));

@@ -12,7 +12,7 @@ use rederive_shim::{Call, Deed, Fault, How, When};
 use crate::common::{self, Pair};
 use crate::opencryptoki;
 use crate::oracle::{Tally, Truth, ask_both, cold};
-use crate::place::{LONG, Module, Node, Place};
+use crate::place::{Module, Node, Place};
 
 /// What a token with one worker has to do, on each module.
 fn contract(module: Module) {
@@ -29,12 +29,12 @@ fn contract(module: Module) {
     let control = &place.tokens[0].control;
     let lost = Fault { call: Call::Sign, deed: Deed::LoseSessions, when: When::Before, how: How::Times(1) };
     control.arm(0, lost);
-    common::wait_until("sessions again", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
+    common::wait_until("sessions again", || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
     control.disarm_all();
     assert!(control.injected(Call::Sign) == 1, "the control: sessions were lost");
     let old = node.worker_ids("a");
     old.iter().for_each(|id| common::kill(*id, "KILL"));
-    common::wait_until("another worker", LONG, || {
+    common::wait_until("another worker", || {
         node.worker_ids("a").iter().all(|id| !old.contains(id)) && node.workers("a", "trusted") == 1.0
     });
     tally.add(ask_both(&node, &place.root, 3, "after a death"));
@@ -44,7 +44,7 @@ fn contract(module: Module) {
     assert!(made.contains("generation   1  issuing"), "{made}");
     let doctor = place.run(&["doctor"]);
     assert!(doctor.contains("check values of 2 generations are right"), "{doctor}");
-    common::wait_until("keys of the new master", LONG, || node.workers("a", "trusted") == 1.0);
+    common::wait_until("keys of the new master", || node.workers("a", "trusted") == 1.0);
     tally.add(ask_both(&node, &key_of(&place, &node, 1), 3, "a key of the new master"));
     drop(node);
     tally.check();
@@ -71,7 +71,7 @@ fn contract(module: Module) {
 /// A new key under the master of a generation, as soon as one is made there.
 pub fn key_of(place: &Place, node: &Node, generation: u8) -> Pair {
     let (mut made, mut key) = (0, None);
-    common::wait_until("a key of the generation", LONG, || {
+    common::wait_until("a key of the generation", || {
         made += 1;
         key = node.new_key(&place.root, &format!("user-{generation}-{made}")).ok();
         let id = key.as_ref().and_then(|key: &Pair| AccessKeyId::parse(key.access_key_id.as_bytes()));
@@ -93,7 +93,7 @@ fn succeeds(place: &Place) -> Vec<String> {
     let token = Config::load(&place.config()).expect("a configuration").token.remove(0);
     let token = token.to_worker(place.directory.path()).expect("a module");
     let request = AdminRequest::Ceremony { token, step: Step::Attack { generation: 0 } };
-    let answer = admin(Path::new(common::REDERIVE), &place.tokens[0].environment, &request, LONG);
+    let answer = admin(Path::new(common::REDERIVE), &place.tokens[0].environment, &request, common::LONG);
     let Ok(AdminAnswer::Ceremony { done: Done::Attacked { attempts } }) = answer else { panic!("{answer:?}") };
     // The control: what is refused on the master works where everything is allowed.
     let reads = |one: &Attempt| one.what == "read CKA_VALUE" && one.refused.is_some() && one.decoy_refused.is_none();

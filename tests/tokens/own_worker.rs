@@ -7,13 +7,13 @@ use rederive_shim::{Call, Deed, Fault, How, When};
 
 use crate::common::{self, REDERIVE, sign};
 use crate::oracle::{Truth, cold};
-use crate::place::{LONG, Node};
+use crate::place::Node;
 use crate::split::Split;
 
 pub const ISSUER: &str = "issue = true\nservices = [\"*\"]\nregions = [\"*\"]";
 
 fn accepts_again(node: &Node, split: &Split) {
-    common::wait_until("an accepted cold request", LONG, || {
+    common::wait_until("an accepted cold request", || {
         let verdict = node.verdict(&cold(&split.place.root, Truth::Valid));
         assert!(["accept", "503"].contains(&verdict.as_str()), "a valid request: {verdict}");
         verdict == "accept"
@@ -60,7 +60,7 @@ fn a_worker_that_dies_or_hangs_is_replaced() {
         ("stopped", "no sign of life", &|| common::kill(watchdog.worker().expect("a worker"), "STOP")),
         ("hanging", "a call to the token has lasted", &|| {
             control.arm(0, hang);
-            common::wait_until("a call that hangs", LONG, || {
+            common::wait_until("a call that hangs", || {
                 node.verdict(&cold(&split.place.root, Truth::Valid));
                 control.injected(Call::SignInit) > 0
             });
@@ -82,7 +82,7 @@ fn a_worker_that_dies_or_hangs_is_replaced() {
     }
     let worker = watchdog.worker().expect("a worker");
     watchdog.signal("KILL");
-    common::wait_until("the end of a worker without a watchdog", LONG, || {
+    common::wait_until("the end of a worker without a watchdog", || {
         std::fs::read_to_string(format!("/proc/{worker}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
 }
@@ -98,7 +98,7 @@ fn its_configuration_alone_gives_it_rights_and_is_read_again_on_sighup() {
         split.change(from, to);
         watchdog.signal("HUP");
         watchdog.tells("the HSM worker is ready", ready);
-        common::wait_until("the node is back", LONG, || node.workers("a", "trusted") == 1.0);
+        common::wait_until("the node is back", || node.workers("a", "trusted") == 1.0);
     };
     begins_anew("services = [\"*\"]", "services = [\"sqs\"]");
     assert_eq!(node.verdict(&cold(&split.place.root, Truth::Valid)), "503", "s3 is no service of the worker's now");
@@ -142,7 +142,7 @@ fn several_workers_listen_beside_each_other() {
     std::fs::write(split.place.config(), config.replace("socket =", "workers = 2\nsocket =")).expect("writable");
     let watchdog = split.start();
     let node = split.place.ready();
-    common::wait_until("both", LONG, || node.workers("a", "trusted") == 2.0);
+    common::wait_until("both", || node.workers("a", "trusted") == 2.0);
     let workers = common::children(watchdog.process.id());
     assert_eq!(workers.len(), 2);
     common::kill(workers[0], "STOP");
@@ -150,10 +150,10 @@ fn several_workers_listen_beside_each_other() {
     assert_eq!(node.verdict(&cold(&split.place.root, Truth::Valid)), "accept", "the other one answers");
     common::kill(workers[0], "CONT");
     // The same process, over a new connection: no request of ours is taken for somebody else's.
-    common::wait_until("both again", LONG, || node.workers("a", "trusted") == 2.0);
+    common::wait_until("both again", || node.workers("a", "trusted") == 2.0);
     let checks = || node.metric("rederive_hsm_requests_total{kind=\"check\"}");
     let before = checks();
-    common::wait_until("checks of both", LONG, || checks() >= before + 4.0);
+    common::wait_until("checks of both", || checks() >= before + 4.0);
     assert_eq!(node.metric("rederive_hsm_differences_total"), 0.0);
 }
 

@@ -7,7 +7,7 @@ use rederive_shim::Call;
 
 use crate::common::{self, REDERIVE};
 use crate::oracle::{Truth, cold};
-use crate::place::{LONG, Place};
+use crate::place::Place;
 
 #[test]
 fn a_wrong_pin_reaches_the_token_once() {
@@ -20,7 +20,7 @@ fn a_wrong_pin_reaches_the_token_once() {
     let before = token.control.calls(Call::Login);
     for _ in 0..100 {
         let node = place.serve();
-        common::wait_until("latched", LONG, || node.workers("a", "latched") == 2.0);
+        common::wait_until("latched", || node.workers("a", "latched") == 2.0);
         assert_eq!(node.verdict(&cold(&place.root, Truth::Valid)), "503");
     }
     assert_eq!(token.control.calls(Call::Login) - before, 1, "of two workers, over all restarts");

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use rederive::config::Config;
 use rederive::registry::{GenerationRow, GenerationState};
@@ -17,11 +16,9 @@ use rederive_hsm::worker::AdminRequest;
 use rederive_shim::{CONTROL, Control, MODULE, PARAMETERS, STORE};
 use serde_json::Value;
 
-use crate::common::{self, Pair, REDERIVE, sign};
+use crate::common::{self, LONG, Pair, REDERIVE, sign};
 use crate::opencryptoki;
 
-/// Far beyond what anything here takes.
-pub const LONG: Duration = Duration::from_secs(30);
 pub const ACCOUNT: &str = "123456789012";
 
 /// The master that every token holds.
@@ -124,7 +121,7 @@ impl Place {
     fn root_pair(&self) -> Pair {
         let mut printed = String::new();
         // On a busy machine the HSM's deadline may pass; an account is made whole or not at all.
-        common::wait_until("an account", LONG, || {
+        common::wait_until("an account", || {
             let create = self.try_to_run(&["account", "create", "--number", ACCOUNT]);
             let failed = |said: String| assert!(said.contains("the HSM cannot answer"), "account create: {said}");
             create.map(|said| printed = said).map_err(failed).is_ok()
@@ -169,7 +166,7 @@ impl Place {
             let field = |name: &str| line["fields"][name].as_str().map(str::to_owned);
             Some((field("rpc_endpoint")?, field("endpoint")?))
         };
-        common::wait_until("serving", LONG, || {
+        common::wait_until("serving", || {
             assert!(process.try_wait().is_ok_and(|ended| ended.is_none()), "it ended: {}", tail(&log));
             endpoints().is_some()
         });
@@ -180,7 +177,7 @@ impl Place {
     /// A `serve` that is ready.
     pub fn ready(&self) -> Node {
         let node = self.serve();
-        common::wait_until("ready", LONG, || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
+        common::wait_until("ready", || common::get(&format!("{}/readyz", node.rpc)).0 == 200);
         node
     }
 
@@ -188,7 +185,7 @@ impl Place {
     pub fn whole(&self) -> Node {
         let node = self.ready();
         let is_whole = || self.tokens.iter().all(|token| node.workers(token.name, "trusted") > 0.0);
-        common::wait_until("every token", LONG, is_whole);
+        common::wait_until("every token", is_whole);
         node
     }
 }

@@ -6,7 +6,7 @@ use rederive_shim::{Call, Deed, Fault, How, When};
 
 use crate::common::{self, Pair};
 use crate::oracle::{Truth, cold};
-use crate::place::{LONG, Node, Place};
+use crate::place::{Node, Place};
 
 /// Requests that are with the only worker at a time, and the one that may wait.
 const ROOM: usize = 64 + 1;
@@ -40,7 +40,7 @@ fn who_finds_the_queue_full_is_told_at_once_and_when_to_come_again() {
         }
         // While the token does nothing at all.
         let all = || turned_away.load(Ordering::Relaxed) == MORE;
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| common::wait_until("503", LONG, all)));
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| common::wait_until("503", all)));
         control.disarm_all();
         assert!(told.is_ok(), "{turned_away:?} were turned away");
     });

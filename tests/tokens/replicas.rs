@@ -10,7 +10,7 @@ use rederive_shim::{Call, Deed, Fault, How, When};
 
 use crate::common::{self, Pair, sign};
 use crate::oracle::{Tally, Truth, ask_both, cold, cold_in, fresh_region};
-use crate::place::{LONG, Node, Place};
+use crate::place::{Node, Place};
 
 /// A device that answers errors.
 const DEVICE_ERROR: Deed = Deed::Return(0x30);
@@ -25,7 +25,7 @@ fn once(call: Call, deed: Deed) -> Fault {
 
 /// Waits until every worker of a token is trusted.
 fn is_back(node: &Node, token: &str, workers: f64) {
-    common::wait_until("the token's return", LONG, || node.workers(token, "trusted") == workers);
+    common::wait_until("the token's return", || node.workers(token, "trusted") == workers);
 }
 
 /// Answers to cached and to cold requests while something is done.
@@ -119,7 +119,7 @@ fn one_of_two_tokens_is_lost_and_returns() {
     assert_eq!(common::children(node.process.id()).len(), 2, "no worker is left behind");
     assert_eq!(node.metric("rederive_hsm_differences_total"), 0.0, "no request was taken for somebody else's");
     let (_, (files, threads)) = before.expect("there was a cycle");
-    common::wait_until("as many descriptors and threads as before", LONG, || {
+    common::wait_until("as many descriptors and threads as before", || {
         let (files_now, threads_now) = node.holds();
         // Connections of this test's own come and go.
         files_now <= files + 8 && threads_now <= threads + 2
@@ -170,7 +170,7 @@ fn with_both_tokens_gone_what_is_cached_goes_on() {
         }
         let gone = || place.tokens.iter().all(|token| node.workers(token.name, "trusted") == 0.0);
         let mut tally = Tally::default();
-        common::wait_until("both gone", LONG, || {
+        common::wait_until("both gone", || {
             tally.judge(Truth::Valid, &node.verdict(&cold(&place.root, Truth::Valid)), "going");
             gone()
         });
@@ -185,7 +185,7 @@ fn with_both_tokens_gone_what_is_cached_goes_on() {
         assert_eq!(node.verdict(&warm), "accept");
         place.tokens[1].control.disarm_all();
         let since = Instant::now();
-        common::wait_until("the first return", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
+        common::wait_until("the first return", || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
         println!(
             "503 after {longest:?}, this process once not running for {stood_still:?}; back after {:?}",
             since.elapsed()
@@ -235,7 +235,7 @@ fn sessions_that_failed_are_closed() {
     }
     control.disarm_all();
     tally.check();
-    common::wait_until("as many sessions as before", LONG, || control.open_sessions() == open);
+    common::wait_until("as many sessions as before", || control.open_sessions() == open);
     assert_eq!(node.worker_ids("a"), worker, "the same process");
     assert!(control.calls(Call::OpenSession) >= opened + 20, "the control: sessions were lost");
 }
@@ -248,7 +248,7 @@ fn a_token_that_lies_is_excluded_and_comes_back() {
     lying.arm(0, always(Call::Sign, Deed::Flip(Some(7))));
     let mut tally = Tally::default();
     // Every forged request makes somebody derive again, so it soon shows who lies.
-    common::wait_until("excluded", LONG, || {
+    common::wait_until("excluded", || {
         tally.add(ask_both(&node, &place.root, 2, "lying"));
         node.workers("a", "trusted") == 0.0
     });
@@ -258,8 +258,8 @@ fn a_token_that_lies_is_excluded_and_comes_back() {
     is_back(&node, "a", 1.0);
     tally.add(ask_both(&node, &place.root, 2, "afterwards"));
     tally.check();
-    let log = std::fs::read_to_string(&node.log).expect("a log");
-    assert!(log.contains("ALARM"), "an operator hears of it");
+    // An operator hears of it.
+    common::log_that_says(&node.log, "ALARM");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn the_processes_of_all_tokens_share_one_cap() {
     let place = Place::new(&["a", "b"], 3);
     let node = place.ready();
     let ids = || place.tokens.iter().flat_map(|token| node.worker_ids(token.name)).collect::<Vec<_>>();
-    common::wait_until("every process", LONG, || ids().len() == 6);
+    common::wait_until("every process", || ids().len() == 6);
     let caps = |id: u32| {
         let command = std::fs::read(format!("/proc/{id}/cmdline")).expect("a process");
         let settings = command.split(|byte| *byte == 0).find(|one| one.starts_with(b"{")).expect("what it was told");
@@ -307,11 +307,11 @@ fn one_accounts_flood_is_not_anothers_wait() {
     let other = Pair { access_key_id: field("access key id"), secret_access_key: field("secret access key") };
     let node = place.whole();
     let mut tally = Tally::default();
-    common::wait_until("more than its part", LONG, || {
+    common::wait_until("more than its part", || {
         tally.judge(Truth::Forged, &node.verdict(&cold(&place.root, Truth::Forged)), "flood");
         tally.unavailable > 0
     });
     assert_eq!(node.verdict(&cold(&other, Truth::Valid)), "accept", "another account");
-    common::wait_until("the next second", LONG, || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
+    common::wait_until("the next second", || node.verdict(&cold(&place.root, Truth::Valid)) == "accept");
     tally.check();
 }

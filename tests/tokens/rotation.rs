@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{self, Pair, REDERIVE, sign};
 use crate::oracle::{Tally, Truth, cold};
-use crate::place::{LONG, Node, Place};
+use crate::place::{Node, Place};
 
 /// How many generations are in a state.
 fn count(place: &Place, state: &str) -> usize {
@@ -82,7 +82,7 @@ fn a_client_token_tells_no_secret_of_a_master_that_was_rotated_away() {
     place.run(&["rotate", "--yes"]);
     next_second();
     // Until the node has heard of it, it is told once more, or the worker says no first; another key it is never.
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + common::LONG;
     let refused = loop {
         match again() {
             Ok(xml) => assert_eq!(secret(&xml), secret(&first)),
@@ -205,7 +205,7 @@ fn close_one(place: &Place, node: &Node, keys: &[Pair]) {
         });
         let stopping = Stop(&stop);
         let refused = scope.spawn(|| {
-            common::wait_until("refused", LONG, || warm(closed[0]) == "refuse InvalidAccessKeyId");
+            common::wait_until("refused", || warm(closed[0]) == "refuse InvalidAccessKeyId");
             since.elapsed()
         });
         place.run(&["rotate", "--close", "1", "--breaks", &breaks.to_string()]);
@@ -221,8 +221,7 @@ fn close_one(place: &Place, node: &Node, keys: &[Pair]) {
         assert_eq!(warm(key), "refuse InvalidAccessKeyId");
         assert_eq!(node.verdict(&cold(key, Truth::Valid)), "refuse InvalidAccessKeyId");
     }
-    let log = std::fs::read_to_string(&node.log).expect("a log");
-    assert!(log.contains("its generation is closed"), "the log says why");
+    common::log_that_says(&node.log, "its generation is closed");
 }
 
 /// Ends the load even where an assertion fails.

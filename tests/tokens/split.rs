@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{self, REDERIVE};
-use crate::place::{LONG, Place, tail};
+use crate::place::{Place, tail};
 
 /// A place with one token, whose worker has a configuration of its own.
 pub struct Split {
@@ -53,7 +53,7 @@ impl Split {
     /// The worker, listening.
     pub fn start(&self) -> Watchdog {
         let watchdog = self.launch();
-        common::wait_until("the worker", LONG, || {
+        common::wait_until("the worker", || {
             assert!(watchdog.is_running(), "it ended: {}", tail(&watchdog.log));
             watchdog.told("the HSM worker is ready") > 0
         });
@@ -97,7 +97,7 @@ impl Watchdog {
 
     /// Waits until a text stands in one more line than before.
     pub fn tells(&self, text: &str, before: usize) {
-        common::wait_until(text, LONG, || self.told(text) > before);
+        common::wait_until(text, || self.told(text) > before);
     }
 
     pub fn signal(&self, signal: &str) {
