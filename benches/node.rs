@@ -47,7 +47,7 @@ const ROUNDS: usize = 31;
 /// In process, many short rounds: some of them are left alone by whatever else the machine does.
 const SHORT_ROUNDS: usize = 2000;
 const SHORT_ROUND: u32 = 1000;
-const HOST: &str = "examplebucket.s3.example.test:9000";
+const HOST: &str = "s3.storage.example";
 
 fn main() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -94,19 +94,19 @@ fn prepare(state: &std::path::Path) -> (Config, Pair) {
     (Config::load(&state.join("rederive.toml")).expect("a configuration"), root)
 }
 
-/// 9 headers, 6 of them signed, a canonical request of about 400 bytes.
+/// As in `verify`: 9 headers, 6 of them signed, a canonical request of some 400 bytes.
 fn typical_get(root: &Pair) -> sign::Signed {
     let empty = sign::hex(&Sha256::digest(b""));
     let extra = [
-        ("amz-sdk-invocation-id", "3daf35d5-24a8-4ba6-a158-2720115f4943"),
-        ("amz-sdk-request", "attempt=1; max=3"),
-        ("range", "bytes=0-1023"),
+        ("range", "bytes=0-1048575"),
+        ("x-amz-checksum-mode", "ENABLED"),
         ("x-amz-content-sha256", &empty),
+        ("x-amz-request-payer", "requester"),
     ];
     let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let mut signed = sign::sign(
         root,
-        ("GET", "/photos/2026/11/21/a-photo.jpg", ""),
+        ("GET", "/photos/2026/sunset-lake.jpg", ""),
         ("s3", "local"),
         HOST,
         extra,
@@ -114,7 +114,7 @@ fn typical_get(root: &Pair) -> sign::Signed {
         sign::now(),
     );
     signed.headers.push(("accept-encoding".into(), "identity".into()));
-    signed.headers.push(("user-agent".into(), "aws-sdk-rust/1.3.8 os/linux lang/rust/1.95.0".into()));
+    signed.headers.push(("user-agent".into(), "aws-sdk-go-v2/1.36.3 os/linux lang/go#1.24.2 md/GOOS#linux md/GOARCH#amd64 api/s3#1.79.2".into()));
     signed
 }
 
