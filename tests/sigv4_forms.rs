@@ -8,8 +8,8 @@ use base64::prelude::*;
 use rederive::explain::{Decision, ExplainOptions, explain};
 use rederive::sigv2::FormRequest;
 use rederive::sigv4::{
-    Body, Carrier, Expectation, Family, FormContent, FormFile, Limits, Outside, PayloadStatus, PostForm,
-    PreparedSigningKey, Regions, RequestHead, SignedRequest, StringToSignError, UnixSeconds, VerifiedForm,
+    Body, Carrier, Expectation, Family, FormContent, FormFile, Limits, MAX_FORM_FIELDS, Outside, PayloadStatus,
+    PostForm, PreparedSigningKey, Regions, RequestHead, SignedRequest, StringToSignError, UnixSeconds, VerifiedForm,
 };
 use rederive_hsm::signing_key::SigningKey;
 use serde::Deserialize;
@@ -304,7 +304,7 @@ fn body(fields: &[(String, String)], file_name: &str, file_size: usize) -> Vec<u
 #[test]
 fn variations_of_a_form() {
     let rows: Rows = toml::from_str(&read_text(&tests_path("vectors/forms/rows.toml"))).expect("rows");
-    assert!(rows.row.len() >= 105, "{} rows", rows.row.len());
+    assert!(rows.row.len() >= 108, "{} rows", rows.row.len());
     for row in &rows.row {
         let (fields, file_name) = (row.fields(), lengthened(&row.file_name));
         let size = u64::try_from(row.file_size).ok();
@@ -335,6 +335,37 @@ fn no_more_than_a_hundred_fields() {
     assert_eq!(verify(94).expect_err("too many").code, "MaxPostPreDataLengthExceededError");
 }
 
+/// Fields may take so many bytes and not one more, whether they are handed in or stand in a body, where the lines between
+/// them count as well. The file may be larger.
+#[test]
+fn the_bound_on_fields_is_exact() {
+    fn verify(content: FormContent<'_>) -> Result<(), &'static str> {
+        let head = b"POST /b1 HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n";
+        let (head, _) = RequestHead::parse(head, &Limits::default()).expect("a head");
+        let verifier = Verifier { secret: SECRET, regions: Regions::Any, now: unix(NOW) };
+        let verdict = verifier.verify(&head, &PostForm { content, bucket: None });
+        verdict.map(|_| ()).map_err(|outside| outside.code)
+    }
+    let fields = |filler: usize| {
+        let mut fields = signed_fields(
+            "{\"expiration\": \"2026-01-02T04:04:05Z\", \"conditions\": [{\"bucket\": \"b1\"}, {\"key\": \"up/a\"}{credentials}]}",
+        );
+        fields.push(("key".to_owned(), "up/a".to_owned()));
+        fields.push(("x-ignore-a".to_owned(), "x".repeat(filler)));
+        fields
+    };
+    let bytes: usize = fields(0).iter().map(|(name, value)| name.len() + value.len()).sum();
+    let without = String::from_utf8(body(&fields(0), "f", 0)).expect("text");
+    let before_file = without.find("\r\nContent-Disposition: form-data; name=\"file\"").expect("the file's part");
+    for (more, verdict) in [(0, Ok(())), (1, Err("MaxPostPreDataLengthExceededError"))] {
+        let handed_in = fields(MAX_FORM_FIELDS - bytes + more);
+        let pairs = handed_in.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(verify(FormContent::Fields(pairs, FormFile::default())), verdict, "{more}");
+        let body = body(&fields(MAX_FORM_FIELDS - before_file + more), "f", 2 * MAX_FORM_FIELDS);
+        assert_eq!(verify(FormContent::Body(&body)), verdict, "{more}");
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bodies {
@@ -347,6 +378,8 @@ struct BodyRow {
     name: String,
     #[serde(default = "form_data")]
     content_type: String,
+    /// What stands between parts in place of `b`.
+    boundary: Option<String>,
     body: String,
     verdict: String,
 }
@@ -362,10 +395,11 @@ fn bodies_of_forms() {
     let part = |name: &str, value: &str| format!("--b\nContent-Disposition: form-data; name=\"{name}\"\n\n{value}\n");
     let credentials: String = signed_fields(policy).iter().map(|(name, value)| part(name, value)).collect();
     let rows: Bodies = toml::from_str(&read_text(&tests_path("vectors/forms/bodies.toml"))).expect("rows");
-    assert!(rows.row.len() >= 38, "{} rows", rows.row.len());
-    for BodyRow { name, content_type, body, verdict } in &rows.row {
+    assert!(rows.row.len() >= 46, "{} rows", rows.row.len());
+    for BodyRow { name, content_type, boundary, body, verdict } in &rows.row {
         let body = body.replace("{credentials}", &credentials).replace("{key}", &part("key", "up/a"));
         let body = body.replace("{file}", &part("file", "hello")).replace("{end}", "--b--\n");
+        let body = body.replace("--b", &format!("--{}", boundary.as_deref().unwrap_or("b")));
         // A line break that is not to become CRLF is written as `\n` twice escaped.
         let body = body.replace('\n', "\r\n").replace("\\n", "\n");
         let raw = format!("POST /b1 HTTP/1.1\r\nContent-Type: {content_type}\r\n\r\n{body}");

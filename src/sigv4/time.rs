@@ -148,7 +148,7 @@ mod tests {
     fn words_read_what_digits_say() {
         for place in 0..16 {
             for byte in 0..=u8::MAX {
-                let mut text = *b"20281231T195859Z";
+                let mut text = *b"20281231T225858Z";
                 text[place] = byte;
                 let number = |range: std::ops::Range<usize>| {
                     text[range].iter().try_fold(0, |sum, byte| char::from(*byte).to_digit(10).map(|it| sum * 10 + it))
@@ -162,6 +162,6 @@ mod tests {
                 assert_eq!(AmzDate::parse(&text).map(|date| date.unix()), expected, "{byte} at {place}");
             }
         }
-        assert_eq!(AmzDate::parse(b"20281231T195859Z").map(|date| date.to_string()), Some("20281231T195859Z".into()));
+        assert_eq!(AmzDate::parse(b"20281231T225858Z").map(|date| date.to_string()), Some("20281231T225858Z".into()));
     }
 }

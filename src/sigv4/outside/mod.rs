@@ -6,7 +6,7 @@ mod form;
 mod query;
 mod s3;
 
-use super::refusal::{Refusal, V2Fault};
+use super::refusal::{Refusal, SignedHeadersFault, V2Fault};
 use super::scope::Family;
 
 /// An AWS error: what the body of the answer says, in whichever format the door has.
@@ -40,6 +40,13 @@ impl Refusal {
             Family::S3 => s3::outside(self),
             Family::Query => query::outside(self),
         }
+    }
+}
+
+fn signed_headers_fault(fault: &SignedHeadersFault) -> String {
+    match fault {
+        SignedHeadersFault::Absent(name) => format!("The signed header '{name}' is not in the request."),
+        SignedHeadersFault::NotSorted => "SignedHeaders is not sorted, or names a header twice.".to_owned(),
     }
 }
 

@@ -2,11 +2,11 @@
 //! wire, as scratchstack's "AWS Auth Error Ordering" has observed it.
 
 use super::super::authorization::{Carrier, Scheme};
-use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault, SignedHeadersFault};
+use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault};
 use super::super::scope::ScopePart;
 use super::super::target::TargetFault;
 use super::super::time::{AmzDate, UnixSeconds};
-use super::{Outside, v2_fault};
+use super::{Outside, signed_headers_fault, v2_fault};
 
 pub(super) fn outside(refusal: &Refusal) -> Outside {
     match refusal {
@@ -115,13 +115,6 @@ fn authorization_fault(fault: &AuthorizationFault) -> String {
         }
         AuthorizationFault::UnknownPart(name) => format!("'{name}' not a valid key in Authorization header."),
         AuthorizationFault::RepeatedPart(name) => format!("'{name}' given more than once in Authorization header."),
-    }
-}
-
-fn signed_headers_fault(fault: &SignedHeadersFault) -> String {
-    match fault {
-        SignedHeadersFault::Absent(name) => format!("The signed header '{name}' is not in the request."),
-        SignedHeadersFault::NotSorted => "SignedHeaders is not sorted, or names a header twice.".to_owned(),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::super::authorization::{Carrier, Scheme};
 use super::super::hex;
-use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault, SignedHeadersFault};
+use super::super::refusal::{AuthorizationFault, CredentialFault, Refusal, ScopeFault};
 use super::super::scope::ScopePart;
 use super::super::target::TargetFault;
 use super::super::time::{AmzDate, UnixSeconds};
-use super::{Outside, form, v2_fault};
+use super::{Outside, form, signed_headers_fault, v2_fault};
 
 pub(super) fn outside(refusal: &Refusal) -> Outside {
     match refusal {
@@ -164,13 +164,6 @@ fn authorization_fault(fault: &AuthorizationFault) -> String {
         AuthorizationFault::NotNameValue(part) => format!("'{part}' is not a name=value pair."),
         AuthorizationFault::UnknownPart(name) => format!("'{name}' is not a component of it."),
         AuthorizationFault::RepeatedPart(name) => format!("{name} is given more than once."),
-    }
-}
-
-fn signed_headers_fault(fault: &SignedHeadersFault) -> String {
-    match fault {
-        SignedHeadersFault::Absent(name) => format!("The signed header '{name}' is not in the request."),
-        SignedHeadersFault::NotSorted => "SignedHeaders is not sorted, or names a header twice.".to_owned(),
     }
 }
 
