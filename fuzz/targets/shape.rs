@@ -31,7 +31,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let limits = Limits::default();
     let (before, _) = RequestHead::parse(BEFORE.as_bytes(), &limits).expect("a head");
     let before = SignedRequest::parse(&before).expect("well formed");
-    let shape = Shape::of(&before).expect("of a common kind");
+    let shape = Shape::of(&before, usize::MAX).expect("of a common kind");
     let known = CredentialText::new(before.access_key_id(), &before.scope());
     // Each line of the input takes the place of the value of one of the lines.
     let mut values = input.split(|byte| *byte == b'\n');

@@ -54,9 +54,7 @@ impl ShapesOfKey {
     pub fn learn(&self, request: &SignedRequest<'_, '_>, all: &Shapes) {
         let Some(free) = self.0.iter().find(|place| place.get().is_none()) else { return };
         let taken: usize = self.0.iter().filter_map(OnceLock::get).map(|shape| shape.bytes()).sum();
-        if let Some(shape) = Shape::of(request)
-            && taken + shape.bytes() <= BYTES_OF_A_KEY
-        {
+        if let Some(shape) = Shape::of(request, BYTES_OF_A_KEY.saturating_sub(taken)) {
             // Another request may have been quicker.
             let _ = free.set(all.kept(shape));
         }

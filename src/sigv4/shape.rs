@@ -82,8 +82,8 @@ impl<'a> Claimed<'a> {
 }
 
 impl Shape {
-    /// The shape of a request; `None` if it is of a rarer kind.
-    pub fn of(request: &SignedRequest<'_, '_>) -> Option<Self> {
+    /// The shape of a request; `None` if it is of a rarer kind, or would take more memory than there is room for, in bytes.
+    pub fn of(request: &SignedRequest<'_, '_>, room: usize) -> Option<Self> {
         let SignedRequest { head, named, authorization, .. } = request;
         let claimed = Claimed::find(head)?;
         let (between, signature) = claimed.after.split_last_chunk::<64>()?;
@@ -95,6 +95,11 @@ impl Shape {
             return None;
         }
         let headers = head.headers();
+        // Before anything is built: requests without a shape keep coming.
+        let names = headers.iter().map(|header| header.name.len()).sum();
+        if bytes(headers.len(), names, between.len()) > room {
+            return None;
+        }
         let raw_list = authorization.signed_headers.as_plain()?;
         let list_starts = raw_list.as_ptr().addr().checked_sub(between.as_ptr().addr())?;
         let list = range(list_starts, raw_list.len())?;
@@ -172,10 +177,9 @@ impl Shape {
         self.signed.iter().map(|header| (&list[as_usize(&header.name)], usize::from(header.place)))
     }
 
-    /// How much memory it takes.
+    /// How much memory it takes at most, in bytes.
     pub fn bytes(&self) -> usize {
-        let Self { names, ends, between, signed, .. } = self;
-        size_of_val(self) + names.len() + size_of_val(&**ends) + between.len() + size_of_val(&**signed)
+        bytes(self.ends.len(), self.names.len(), self.between.len())
     }
 
     /// What was found out about them.
@@ -196,6 +200,11 @@ impl Shape {
             is_same(name, header.name)
         })
     }
+}
+
+/// How much memory a shape takes whose headers are all signed.
+fn bytes(headers: usize, names: usize, between: usize) -> usize {
+    size_of::<Shape>() + names + between + headers * (size_of::<u16>() + size_of::<SignedHeader>())
 }
 
 /// The headers of a list that is as it must be, each of which came once; with `host` among them.
@@ -244,7 +253,8 @@ mod tests {
     fn shape_of(request: &str) -> Option<(Shape, CredentialText)> {
         let (head, _) = RequestHead::parse(request.as_bytes(), &Limits::default()).expect("a head");
         let request = SignedRequest::parse(&head).expect("well formed");
-        Shape::of(&request).map(|shape| (shape, CredentialText::new(request.access_key_id(), &request.scope())))
+        Shape::of(&request, usize::MAX)
+            .map(|shape| (shape, CredentialText::new(request.access_key_id(), &request.scope())))
     }
 
     /// Whether the request has the shape of [`REQUEST`] once all of this is replaced in it.

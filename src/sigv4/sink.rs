@@ -88,14 +88,11 @@ impl HashSink {
         }
     }
 
+    /// What is gathered, and of these bytes, of which there is no room for all.
     #[cold]
     fn flush_and_put(&mut self, bytes: &[u8]) {
-        let (head, rest) = bytes.split_at((Self::GATHER - self.filled).min(bytes.len()));
-        self.gathered[self.filled..self.filled + head.len()].copy_from_slice(head);
-        self.filled += head.len();
-        if self.filled < Self::GATHER {
-            return;
-        }
+        let (head, rest) = bytes.split_at(Self::GATHER - self.filled);
+        self.gathered[self.filled..Self::GATHER].copy_from_slice(head);
         self.state.blocks(&self.gathered[self.taken..Self::GATHER]);
         let left = self.state.blocks(rest);
         self.passed += Self::GATHER + rest.len() - left.len();
