@@ -114,7 +114,10 @@ fn typical_get(root: &Pair) -> sign::Signed {
         sign::now(),
     );
     signed.headers.push(("accept-encoding".into(), "identity".into()));
-    signed.headers.push(("user-agent".into(), "aws-sdk-go-v2/1.36.3 os/linux lang/go#1.24.2 md/GOOS#linux md/GOARCH#amd64 api/s3#1.79.2".into()));
+    signed.headers.push((
+        "user-agent".into(),
+        "aws-sdk-go-v2/1.36.3 os/linux lang/go#1.24.2 md/GOOS#linux md/GOARCH#amd64 api/s3#1.79.2".into(),
+    ));
     signed
 }
 
