@@ -88,3 +88,38 @@ pub(super) fn is_after(name: &[u8], previous: &[u8]) -> bool {
         _ => name > previous,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of every length, with each byte changed in its turn, and in its case alone.
+    #[test]
+    fn names_are_the_same_only_whole() {
+        for length in 0..70 {
+            let name: Vec<u8> = (b'a'..=b'z').cycle().take(length).collect();
+            assert!(is_same(&name, &name.clone()), "{length}");
+            assert!(!is_same(&name, &[&name[..], b"x"].concat()), "{length}");
+            for place in 0..length {
+                for bits in [1, 0x20] {
+                    let mut other = name.clone();
+                    other[place] ^= bits;
+                    assert!(!is_same(&name, &other), "{place} of {length}");
+                }
+            }
+        }
+    }
+
+    /// As the order of slices has it, whichever way decides.
+    #[test]
+    fn names_are_in_the_order_of_their_bytes() {
+        let names: Vec<Vec<u8>> =
+            [&b""[..], b"a", b"b", b"ab", b"abcdefgh", b"abcdefghi", b"abcdefgz", b"abcdefg\xff", b"zz"]
+                .iter()
+                .map(|name| name.to_vec())
+                .collect();
+        for (name, previous) in names.iter().flat_map(|name| names.iter().map(move |previous| (name, previous))) {
+            assert_eq!(is_after(name, previous), name > previous, "{name:?} {previous:?}");
+        }
+    }
+}
