@@ -132,11 +132,60 @@ proptest! {
     }
 }
 
+/// The last line of the canonical request, where there is no body: what the signature says of it.
+#[test]
+fn the_payload_line_is_what_is_signed() {
+    let hash = format!("x-amz-content-sha256: {HASH_OF_NOTHING}\n");
+    let presigned = |signed: &str, more: &str| {
+        format!(
+            "GET /?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={ID}/20260102/local/s3/aws4_request&X-Amz-Date=\
+             20260102T030405Z&X-Amz-Expires=60&X-Amz-SignedHeaders={signed}&X-Amz-Signature={HASH_OF_NOTHING}{more} HTTP/1.1\n"
+        )
+    };
+    let in_header = |signed: &str| {
+        format!(
+            "GET / HTTP/1.1\nx-amz-date: 20260102T030405Z\nAuthorization: AWS4-HMAC-SHA256 Credential={ID}/20260102/local/iam/\
+             aws4_request, SignedHeaders={signed}, Signature={HASH_OF_NOTHING}\n"
+        )
+    };
+    let parameter = format!("&X-Amz-Content-Sha256={HASH_OF_NOTHING}");
+    let all = "host;x-amz-content-sha256;x-amz-date";
+    for (start, hash, family, line) in [
+        (presigned("host", ""), "", Family::S3, Some("UNSIGNED-PAYLOAD")),
+        (presigned("host", ""), &*hash, Family::S3, Some("UNSIGNED-PAYLOAD")),
+        (presigned("host;x-amz-content-sha256", ""), &*hash, Family::S3, Some(HASH_OF_NOTHING)),
+        (presigned("host", &parameter), "", Family::S3, Some(HASH_OF_NOTHING)),
+        (presigned("host", &parameter), &*hash, Family::S3, Some(HASH_OF_NOTHING)),
+        (presigned("host", &parameter.replace("e3b0", "e3b1")), &*hash, Family::S3, None),
+        (in_header(all), &*hash, Family::Query, Some(HASH_OF_NOTHING)),
+        // Whoever sends the request can set an unsigned header.
+        (in_header("host;x-amz-date"), &*hash, Family::Query, None),
+    ] {
+        let raw = format!("{start}Host: h\n{hash}\n");
+        let (head, _) = RequestHead::parse(raw.as_bytes(), &Limits::default()).expect("a head");
+        let request = SignedRequest::parse(&head).expect("well formed");
+        let canonical = request.canonical_request(family, Body::Absent).ok();
+        let text = canonical.map(|canonical| String::from_utf8(canonical.text().to_vec()).expect("text"));
+        assert_eq!(text.as_deref().and_then(|text| text.lines().last()), line, "{raw}");
+    }
+}
+
 /// The control of the properties that may skip a target: a common one is not skipped.
 #[test]
 fn common_targets_have_a_canonical_form() {
     let lines = |path: &str, query: &str| Some((path.to_owned(), query.to_owned()));
     assert_eq!(canonical_lines("/a b/%7e//..?b=+&a", "s3"), lines("/a%20b/~//..", "a=&b=%20"));
+    // One thing alone that is not canonical, each in its turn.
+    for (sent, path, query) in [
+        ("/%7e", "/~", ""),
+        ("/%c3%A4", "/%C3%A4", ""),
+        ("/a%20+b", "/a%20%2Bb", ""),
+        ("/a+b/%41", "/a%2Bb/A", ""),
+        ("/a%2fb%2F/", "/a%2Fb%2F/", ""),
+        ("/?a=/&b=%2f", "/", "a=%2F&b=%2F"),
+    ] {
+        assert_eq!(canonical_lines(sent, "s3"), lines(path, query), "{sent}");
+    }
     assert_eq!(canonical_lines("/a//b/../%7e/", "iam"), lines("/a/%257e/", ""));
     assert_eq!(canonical_lines("/a/../..", "iam"), None);
     assert_eq!(canonical_lines("/a%2", "s3"), None);
