@@ -47,3 +47,21 @@ fn who_finds_the_queue_full_is_told_at_once_and_when_to_come_again() {
     assert_eq!((turned_away.into_inner(), accepted.into_inner()), (MORE, ROOM));
     assert_eq!(node.metric("rederive_hsm_turned_away_total"), MORE as f64);
 }
+
+#[test]
+fn a_worker_whose_token_hangs_ends_when_whoever_asked_it_was_killed() {
+    let place = Place::new(&["a"], 1);
+    let config = std::fs::read_to_string(place.config()).expect("readable");
+    std::fs::write(place.config(), config + "[hsm]\ndeadline_ms = 60000\n").expect("writable");
+    let node = place.whole();
+    let worker = node.worker_ids("a")[0];
+    let control = &place.tokens[0].control;
+    control.arm(0, Fault { call: Call::SignInit, deed: Deed::Hang, when: When::Before, how: How::ForGood });
+    // A check may be the one that hangs, and nobody hears of it.
+    common::wait_until("a call that hangs", LONG, || control.injected(Call::SignInit) > 0);
+    assert!(std::path::Path::new(&format!("/proc/{worker}/stat")).exists(), "the control: it is there");
+    common::kill(node.process.id(), "KILL");
+    common::wait_until("the end of the worker", LONG, || {
+        std::fs::read_to_string(format!("/proc/{worker}/stat")).map_or(true, |stat| stat.contains(") Z "))
+    });
+}

@@ -19,6 +19,8 @@ use crate::worker::{AdminAnswer, AdminRequest};
 
 /// How long a worker may take until it says hello: a network HSM may be slow to log in.
 const HELLO: Duration = Duration::from_secs(10);
+/// How glibc is told to do something in another way; what the operator tells it stays.
+const TUNABLES: &str = "GLIBC_TUNABLES";
 
 /// How the workers of one token are reached.
 #[derive(Clone)]
@@ -205,9 +207,16 @@ pub fn admin(
 }
 
 /// SoftHSM can deadlock when its OpenSSL is configured to route digests back to the token: no configuration for it.
+///
+/// An HMAC of SoftHSM makes and frees more places of one size than glibc keeps at hand for a thread, which is 7: with more, a tenth of the
+/// worker's time is saved.
 fn command(program: &Path, environment: &[(String, String)]) -> Command {
     let mut command = Command::new(program);
-    command.env("OPENSSL_CONF", "/dev/null").envs(environment.iter().map(|(name, value)| (name, value)));
+    command.env("OPENSSL_CONF", "/dev/null");
+    if std::env::var_os(TUNABLES).is_none() {
+        command.env(TUNABLES, "glibc.malloc.tcache_count=64");
+    }
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     command
 }
 

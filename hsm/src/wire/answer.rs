@@ -3,12 +3,17 @@
 use zeroize::Zeroizing;
 
 use super::fields::Fields;
-use super::{MAX_BODY, Malformed, sheet};
+use super::{LENGTH_BYTES, MAX_BODY, Malformed, length_prefix, sheet};
 use crate::access_key_id::{AccessKeyId, ID_LEN};
 use crate::feed_head::{PUBLIC_KEY_LEN, SIGNATURE_LEN};
 use crate::secret::{Secret32, SecretAccessKey};
 use crate::sigv4a_key::{POINT_LEN, PublicKey};
 use crate::tally::Sheet;
+
+/// The number and the kind, which are in front of the fields.
+const HEAD: usize = 9;
+/// The longest text.
+const MAX_TEXT: usize = MAX_BODY - HEAD;
 
 /// What the worker answers.
 #[derive(Debug)]
@@ -128,13 +133,33 @@ const REASONS: [Reason; 13] = [
 ];
 
 impl Answer {
-    /// The body of the frame, wiped when dropped. Its capacity is exact: no reallocation leaves a copy behind.
+    /// The body of the frame, wiped when dropped. There is room for all of it: no reallocation leaves a copy behind.
     pub fn encode(&self, number: u64) -> Zeroizing<Vec<u8>> {
+        let mut body = Zeroizing::new(Vec::with_capacity(self.frame_length()));
+        self.put_body(number, &mut body);
+        body
+    }
+
+    /// Bytes in which its whole frame has room. A sheet of counts may be longer, which holds no secret: what does never leaves a copy
+    /// behind in a place that was too small.
+    pub(crate) fn frame_length(&self) -> usize {
         let text = match self {
-            Self::Trouble(text) => &text.as_bytes()[..text.len().min(MAX_BODY - 9)],
-            _ => b"",
+            Self::Trouble(text) => text.len().min(MAX_TEXT),
+            _ => 0,
         };
-        let mut body = Zeroizing::new(Vec::with_capacity(9 + PUBLIC_KEY_LEN + SIGNATURE_LEN + text.len()));
+        LENGTH_BYTES + HEAD + PUBLIC_KEY_LEN + SIGNATURE_LEN + text
+    }
+
+    /// Puts the whole frame behind others.
+    pub(crate) fn put_frame(&self, number: u64, frames: &mut Vec<u8>) {
+        let start = frames.len();
+        frames.extend_from_slice(&[0; LENGTH_BYTES]);
+        self.put_body(number, frames);
+        let (prefix, body) = frames[start..].split_at_mut(LENGTH_BYTES);
+        prefix.copy_from_slice(&length_prefix(body));
+    }
+
+    fn put_body(&self, number: u64, body: &mut Vec<u8>) {
         body.extend_from_slice(&number.to_be_bytes());
         match self {
             Self::Key(key) => {
@@ -164,17 +189,16 @@ impl Answer {
             Self::Matches(matches) => body.extend_from_slice(&[8, u8::from(*matches)]),
             Self::Tally(counts) => {
                 body.push(9);
-                sheet::encode(counts, &mut body);
+                sheet::encode(counts, body);
             }
             Self::Refused(reason) => {
                 body.extend_from_slice(&[4, reason.index() as u8]);
             }
-            Self::Trouble(_) => {
+            Self::Trouble(text) => {
                 body.push(5);
-                body.extend_from_slice(text);
+                body.extend_from_slice(&text.as_bytes()[..text.len().min(MAX_TEXT)]);
             }
         }
-        body
     }
 
     /// Reads a body, wiping the secrets in it: the number and the answer.

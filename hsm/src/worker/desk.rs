@@ -1,24 +1,26 @@
 //! What all connections of a worker share: the rules, the queue, and the session threads behind it.
+//!
+//! Where one connection is all there is, and one session, whoever reads asks the token too: a hand-over to another thread costs a fifth
+//! of what a fast token's HMAC does.
 
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::outbox::{Connection, Outbox};
 use super::report::Counted;
 use super::rules::{Now, Rules};
-use super::{Failure, Keeper, Started, frames, harden};
-use crate::pkcs11::{Reaction, Token, TokenError, TokenSession};
+use super::session::{Busy, Job, Session};
+use super::{Failure, Started, frames, harden};
+use crate::pkcs11::Token;
 use crate::tally::{Sheet, Tally, Uses};
 use crate::wire::{Answer, Hello, Reason, Request};
 
 /// Requests that may wait for a session thread; past it the reader waits, and the authority's deadline decides.
 const QUEUE: usize = 1024;
-/// How long a session is used without a proof that it computes the recorded check values.
-const PROVE: Duration = Duration::from_secs(10);
 /// What most requests need for their body.
 const ROOM: usize = 4096;
 /// How long it may drain and finalize before it is gone all the same.
@@ -39,75 +41,101 @@ pub(super) struct Desk {
     refusals: [AtomicU64; Reason::ALL.len()],
 }
 
-/// The threads that ask the token.
+/// Who asks the token.
 pub(super) struct Sessions {
     token: Arc<Token>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// A request that the rules allow.
-struct Job {
-    number: u64,
-    request: Request,
-    from: Arc<Connection>,
-}
-
-/// Since when each thread has been with the token, in milliseconds of this desk plus one; 0 while it is not.
-struct Busy {
-    opened: Instant,
-    threads: Vec<AtomicU64>,
+    /// The one that has no thread of its own.
+    alone: Option<Session>,
 }
 
 impl Desk {
-    /// Starts the session threads.
-    pub fn open(started: Started) -> Result<(Arc<Self>, Sessions), Failure> {
+    /// Starts the session threads. A single session needs none if there is a single connection.
+    pub fn open(started: Started, is_for_one: bool) -> Result<(Arc<Self>, Sessions), Failure> {
         let Started { token, held, rules, keepers } = started;
         let (jobs, queue) = sync_channel(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        let busy = Busy { opened: Instant::now(), threads: keepers.iter().map(|_| AtomicU64::new(0)).collect() };
-        let busy = Arc::new(busy);
-        let start = |(at, keeper)| session_thread(at, keeper, queue.clone(), busy.clone());
-        let threads = keepers.into_iter().enumerate().map(start).collect::<Result<_, _>>()?;
+        let busy = Arc::new(Busy::new(keepers.len()));
+        let session = |(at, keeper)| Session::new(at, keeper, busy.clone());
+        let mut sessions: Vec<Session> = keepers.into_iter().enumerate().map(session).collect();
+        let alone = if is_for_one && sessions.len() == 1 { sessions.pop() } else { None };
+        let start = |session| session_thread(session, queue.clone());
+        let threads = sessions.into_iter().map(start).collect::<Result<_, _>>()?;
         let jobs = RwLock::new(Some(jobs));
         let mut instance = [0; 8];
         getrandom::fill(&mut instance).map_err(|error| error.to_string())?;
         let (requests, refusals) = (Mutex::default(), std::array::from_fn(|_| AtomicU64::new(0)));
         let hello = Hello::Ready(held).encode();
         let desk = Self { rules, hello, jobs, busy, uses: token.uses().clone(), instance, requests, refusals };
-        Ok((Arc::new(desk), Sessions { token, threads }))
+        Ok((Arc::new(desk), Sessions { token, threads, alone }))
     }
 
-    /// Answers one connection until its other end closes it or breaks the format.
-    pub fn attend(&self, socket: UnixStream) -> Result<(), std::io::Error> {
+    /// Answers one connection until its other end closes it or breaks the format; through the queue, or by a session that is
+    /// this connection's alone.
+    pub fn attend(&self, socket: UnixStream, mut alone: Option<&mut Session>) -> Result<(), std::io::Error> {
+        if alone.is_some() {
+            // Nobody else reads while it is with the token, and that may be for ever.
+            harden::be_gone_when_left(socket.try_clone()?, DRAIN)?;
+        }
         frames::send(&socket, &self.hello)?;
         let connection = Arc::new(Connection::new(socket.try_clone()?));
-        let read = self.read_requests(socket, &connection);
+        let read = self.read_requests(socket, &connection, &mut alone);
         connection.leave();
         read
     }
 
-    /// What the rules refuse is answered here and costs the token nothing.
-    fn read_requests(&self, socket: UnixStream, connection: &Arc<Connection>) -> Result<(), std::io::Error> {
+    fn read_requests(
+        &self,
+        socket: UnixStream,
+        connection: &Arc<Connection>,
+        alone: &mut Option<&mut Session>,
+    ) -> Result<(), std::io::Error> {
         let mut input = std::io::BufReader::with_capacity(64 * 1024, socket);
         let mut body = Vec::with_capacity(ROOM);
         let mut own = Tally::default();
-        while frames::read(&mut input, &mut body)? {
-            let (number, request) = Request::decode(&body).map_err(frames::invalid)?;
-            if let Request::Tally(mark) = request {
-                connection.reply(number, &Answer::Tally(Box::new(self.sheet(mark, &own))))?;
-                continue;
+        loop {
+            if let Some(session) = alone
+                && !frames::begin_with_one(input.buffer())
+            {
+                // There may be a wait now.
+                session.outbox().send();
             }
-            own.count_request(&request);
-            self.all_requests().count_request(&request);
-            match self.rules.allow(&request, Now::from_clock()) {
-                Ok(()) => self.queue(Job { number, request, from: connection.clone() })?,
-                Err(reason) => {
-                    self.refusals[reason.index()].fetch_add(1, Ordering::Relaxed);
-                    connection.reply(number, &Answer::Refused(reason))?;
+            if !frames::read(&mut input, &mut body)? {
+                return Ok(());
+            }
+            let (number, request) = Request::decode(&body).map_err(frames::invalid)?;
+            if let Some(job) = self.take(number, request, connection, &mut own)? {
+                match alone {
+                    Some(session) => session.answer(job),
+                    None => self.queue(job)?,
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Counts a request. What asks for counts or is refused by the rules is answered here and costs the token nothing; the rest
+    /// is a job.
+    fn take(
+        &self,
+        number: u64,
+        request: Request,
+        connection: &Arc<Connection>,
+        own: &mut Tally,
+    ) -> Result<Option<Job>, std::io::Error> {
+        if let Request::Tally(mark) = request {
+            connection.reply(number, &Answer::Tally(Box::new(self.sheet(mark, own))))?;
+            return Ok(None);
+        }
+        own.count_request(&request);
+        self.all_requests().count_request(&request);
+        match self.rules.allow(&request, Now::from_clock()) {
+            Ok(()) => Ok(Some(Job { number, request, from: connection.clone() })),
+            Err(reason) => {
+                self.refusals[reason.index()].fetch_add(1, Ordering::Relaxed);
+                connection.reply(number, &Answer::Refused(reason))?;
+                Ok(None)
+            }
+        }
     }
 
     fn all_requests(&self) -> MutexGuard<'_, Tally> {
@@ -144,10 +172,16 @@ impl Desk {
 }
 
 impl Sessions {
+    /// The session that has no thread of its own, if there is one.
+    pub fn alone(&mut self) -> Option<&mut Session> {
+        self.alone.as_mut()
+    }
+
     /// Drains, joins and finalizes; past a deadline the process is gone.
     pub fn end(self, desk: &Desk) -> Result<(), Failure> {
         harden::be_gone_after(DRAIN);
         *desk.jobs.write().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(self.alone);
         for thread in self.threads {
             thread.join().map_err(|_| "a session thread panicked")?;
         }
@@ -158,33 +192,11 @@ impl Sessions {
     }
 }
 
-/// A thread that owns its sessions and answers jobs from the queue in turn.
-fn session_thread(
-    at: usize,
-    mut keeper: Keeper<TokenSession>,
-    queue: Arc<Mutex<Receiver<Job>>>,
-    busy: Arc<Busy>,
-) -> Result<JoinHandle<()>, std::io::Error> {
+/// A thread that answers jobs from the queue in turn.
+fn session_thread(mut session: Session, queue: Arc<Mutex<Receiver<Job>>>) -> Result<JoinHandle<()>, std::io::Error> {
     std::thread::Builder::new().name("session".into()).spawn(move || {
-        let (mut proven, mut outbox) = (Instant::now(), Outbox::default());
-        while let Some(Job { number, request, from }) = next_job(&queue, &mut outbox) {
-            if from.is_gone() {
-                continue;
-            }
-            let begun = busy.begin(at);
-            let outcome = answer(&mut keeper, &request, &mut proven, begun);
-            let times = (begun, busy.end(at));
-            let answer = outcome.unwrap_or_else(|error| {
-                tell(&error);
-                if error.reaction() == Reaction::NewProcess {
-                    // The connection to the token is lost with every handle: only a new process can mend that.
-                    outbox.put(&from, number, &Answer::Trouble(error.to_string()), times);
-                    outbox.send();
-                    harden::be_gone();
-                }
-                Answer::Trouble(error.to_string())
-            });
-            outbox.put(&from, number, &answer, times);
+        while let Some(job) = next_job(&queue, session.outbox()) {
+            session.answer(job);
         }
     })
 }
@@ -201,52 +213,10 @@ fn next_job(queue: &Mutex<Receiver<Job>>, outbox: &mut Outbox) -> Option<Job> {
     queue.lock().ok()?.recv().ok()
 }
 
-/// Others' checks may never come to these sessions, so they are proven when they are used.
-fn answer(
-    keeper: &mut Keeper<TokenSession>,
-    request: &Request,
-    proven: &mut Instant,
-    now: Instant,
-) -> Result<Answer, TokenError> {
-    if now.saturating_duration_since(*proven) >= PROVE {
-        keeper.prove()?;
-        *proven = now;
-    }
-    keeper.answer(request)
-}
-
-fn tell(error: &TokenError) {
-    match error {
-        TokenError::CheckValue { .. } => tracing::error!(%error, "ALARM: the token answers wrongly"),
-        _ => tracing::error!(%error, "the token failed"),
-    }
-}
-
-impl Busy {
-    /// When it begins.
-    fn begin(&self, at: usize) -> Instant {
-        let now = Instant::now();
-        let millis = now.saturating_duration_since(self.opened).as_millis() as u64;
-        self.threads[at].store(millis + 1, Ordering::Relaxed);
-        now
-    }
-
-    /// When it ends.
-    fn end(&self, at: usize) -> Instant {
-        self.threads[at].store(0, Ordering::Relaxed);
-        Instant::now()
-    }
-
-    fn longest(&self) -> Duration {
-        let now = self.opened.elapsed().as_millis() as u64 + 1;
-        let since = self.threads.iter().map(|since| since.load(Ordering::Relaxed)).filter(|since| *since > 0).min();
-        Duration::from_millis(since.map_or(0, |since| now.saturating_sub(since)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::time::Instant;
 
     use super::*;
 

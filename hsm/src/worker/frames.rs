@@ -19,6 +19,11 @@ pub(super) fn read(input: &mut impl Read, body: &mut Vec<u8>) -> Result<bool, st
     Ok(true)
 }
 
+/// Whether these bytes begin with a whole frame.
+pub(super) fn begin_with_one(bytes: &[u8]) -> bool {
+    bytes.split_first_chunk().is_some_and(|(prefix, rest)| rest.len() >= u32::from_be_bytes(*prefix) as usize)
+}
+
 /// Writes one frame.
 pub(super) fn send(mut socket: &UnixStream, body: &[u8]) -> Result<(), std::io::Error> {
     socket.write_all(&of(body))
@@ -35,4 +40,20 @@ pub(super) fn of(body: &[u8]) -> Zeroizing<Vec<u8>> {
 /// A frame that follows no format ends its connection.
 pub(super) fn invalid(malformed: Malformed) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_whole_when_its_last_byte_is_there() {
+        let two = [of(b"one").to_vec(), of(b"another").to_vec()].concat();
+        for length in 0..two.len() {
+            let mut input = &two[..length];
+            let is_whole = read(&mut input, &mut Vec::new()).is_ok_and(|read| read);
+            assert_eq!(begin_with_one(&two[..length]), is_whole, "{length} bytes");
+        }
+        assert!(begin_with_one(&two) && !begin_with_one(&two[..6]), "the control");
+    }
 }

@@ -1,7 +1,10 @@
 //! A process that never dumps core, keeps its memory out of swap where it may, and can be gone at once.
 
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Pid, Resource, Signal, getpid, getrlimit, kill_process};
 
@@ -34,4 +37,15 @@ pub(super) fn be_gone_after(time: Duration) {
     if watch.is_err() {
         be_gone();
     }
+}
+
+/// Ends the process so if it is still there a time after the other end of a socket has closed.
+pub(super) fn be_gone_when_left(socket: UnixStream, time: Duration) -> Result<(), std::io::Error> {
+    let watch = move || {
+        // Of what comes it is not woken.
+        let mut closed = [PollFd::new(&socket, PollFlags::RDHUP)];
+        while poll(&mut closed, None) == Err(Errno::INTR) {}
+        be_gone_after(time);
+    };
+    std::thread::Builder::new().name("hang-up watch".into()).spawn(watch).map(drop)
 }

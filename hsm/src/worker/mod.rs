@@ -2,7 +2,7 @@
 //! (a socket). It holds the masters' handles and no network, no registry, no HTTP.
 //!
 //! One reader takes frames and applies the rules that need no token; session threads do the rest, each with two
-//! sessions of its own. When the other end closes, it drains, joins, finalizes and exits; past a deadline it is gone.
+//! sessions of its own. Where there is one reader and one of those, they are the same thread. When the other end closes, it drains, joins, finalizes and exits; past a deadline it is gone.
 
 mod admin;
 mod desk;
@@ -14,6 +14,7 @@ mod rate;
 mod report;
 mod rules;
 mod service;
+mod session;
 
 pub use admin::{AdminAnswer, AdminRequest, run_admin};
 pub use keeper::Keeper;
@@ -81,8 +82,8 @@ fn is_hangup(error: &(dyn std::error::Error + 'static)) -> bool {
 fn answer_parent(socket: UnixStream, config: &WorkerConfig) -> Result<(), Failure> {
     match start(config) {
         Ok(started) => {
-            let (desk, sessions) = Desk::open(started)?;
-            let attended = desk.attend(socket);
+            let (desk, mut sessions) = Desk::open(started, true)?;
+            let attended = desk.attend(socket, sessions.alone());
             sessions.end(&desk)?;
             Ok(attended?)
         }

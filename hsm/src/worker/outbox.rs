@@ -83,13 +83,12 @@ impl Outbox {
         answer: &Answer,
         (begun, ready): (Instant, Instant),
     ) {
-        let frame = frames::of(&answer.encode(number));
         let is_same = self.to.as_ref().is_none_or(|other| Arc::ptr_eq(other, to));
-        if !is_same || self.frames.len() + frame.len() > self.frames.capacity() {
+        if !is_same || self.frames.len() + answer.frame_length() > self.frames.capacity() {
             self.send();
         }
         self.to.get_or_insert_with(|| to.clone());
-        self.frames.extend_from_slice(&frame);
+        answer.put_frame(number, &mut self.frames);
         self.answers += 1;
         let since = *self.since.get_or_insert(begun);
         if self.answers == TOGETHER || ready.saturating_duration_since(since) >= PATIENCE {

@@ -57,7 +57,7 @@ pub(super) fn run(watchdog: UnixStream, listen: &Listen, config: &WorkerConfig) 
             return Ok(report.send(&watchdog)?);
         }
     };
-    let (desk, sessions) = Desk::open(started)?;
+    let (desk, sessions) = Desk::open(started, false)?;
     let door = Arc::new(Door::default());
     open_door(listen.clone(), desk.clone(), door.clone())?;
     Report::Ready.send(&watchdog)?;
@@ -128,7 +128,7 @@ async fn admit(listener: UnixListener, listen: Listen, desk: Arc<Desk>, door: Ar
             tracing::info!(uid = peer.uid(), pid = peer.pid(), "connected");
             door.connections.fetch_add(1, Ordering::Relaxed);
             let desk = desk.clone();
-            let _ = socket.into_std().and_then(|socket| attend(socket, &door, move |socket| desk.attend(socket)));
+            let _ = socket.into_std().and_then(|socket| attend(socket, &door, move |socket| desk.attend(socket, None)));
             continue;
         };
         door.turned_away.fetch_add(1, Ordering::Relaxed);
