@@ -58,10 +58,10 @@ fn a_worker_whose_token_hangs_ends_when_whoever_asked_it_was_killed() {
     let control = &place.tokens[0].control;
     control.arm(0, Fault { call: Call::SignInit, deed: Deed::Hang, when: When::Before, how: How::ForGood });
     // A check may be the one that hangs, and nobody hears of it.
-    common::wait_until("a call that hangs", LONG, || control.injected(Call::SignInit) > 0);
+    common::wait_until("a call that hangs", || control.injected(Call::SignInit) > 0);
     assert!(std::path::Path::new(&format!("/proc/{worker}/stat")).exists(), "the control: it is there");
     common::kill(node.process.id(), "KILL");
-    common::wait_until("the end of the worker", LONG, || {
+    common::wait_until("the end of the worker", || {
         std::fs::read_to_string(format!("/proc/{worker}/stat")).map_or(true, |stat| stat.contains(") Z "))
     });
 }
