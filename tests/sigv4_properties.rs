@@ -178,6 +178,7 @@ fn common_targets_have_a_canonical_form() {
     // One thing alone that is not canonical, each in its turn.
     for (sent, path, query) in [
         ("/%7e", "/~", ""),
+        ("/%41?%2E", "/A", ".="),
         ("/%c3%A4", "/%C3%A4", ""),
         ("/a%20+b", "/a%20%2Bb", ""),
         ("/a+b/%41", "/a%2Bb/A", ""),

@@ -194,6 +194,14 @@ fn what_is_wrong_is_told_in_the_codes_of_the_service() {
     let extra = || vec![("x-amz-content-sha256".to_owned(), empty.clone())];
     let old = sign::sign(&alice, ("GET", "/b/k", ""), ("s3", region), "h", extra(), &empty, sign::now() - 901);
     assert_eq!(code(&old.call()), "RequestTimeTooSkewed");
+
+    // A key that has no session, its signing key at hand.
+    for name in ["x-amz-security-token", "x-amz-s3session-token"] {
+        let extra = [extra(), vec![(name.to_owned(), "t".to_owned())]].concat();
+        let with_token = sign::sign(&alice, ("GET", "/b/k", ""), ("s3", region), "h", extra, &empty, sign::now());
+        assert_eq!(code(&with_token.call()), "InvalidToken", "{name}");
+    }
+    assert_eq!(code(&good().call()), "accept");
 }
 
 #[test]
