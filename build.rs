@@ -28,21 +28,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The service of `verifier.proto`, with answers that are written as they are (`src/rpc/written.rs`): to build an acceptance as a message
-/// first costs as much as to decide it.
+/// The service of `verifier.proto`, with requests that are read from their bytes (`src/rpc/asked.rs`) and answers that are written as they
+/// are (`src/rpc/written.rs`): to build an acceptance as a message first costs as much as to decide it.
 fn verifier_server() {
-    let one = method("verify", "Verify", "VerifyRequest").build();
-    let batch = method("verify_batch", "VerifyBatch", "VerifyBatchRequest").build();
-    let stream = method("verify_stream", "VerifyStream", "VerifyRequest").client_streaming().server_streaming().build();
+    let one = method("verify", "Verify").build();
+    let batch = method("verify_batch", "VerifyBatch").build();
+    let stream = method("verify_stream", "VerifyStream").client_streaming().server_streaming().build();
     let service = Service::builder().name("Verifier").package("rederive.v1").method(one).method(batch).method(stream);
     tonic_prost_build::manual::Builder::new().build_client(false).build_transport(false).compile(&[service.build()]);
 }
 
-fn method(name: &str, route: &str, input: &str) -> MethodBuilder {
+fn method(name: &str, route: &str) -> MethodBuilder {
     Method::builder()
         .name(name)
         .route_name(route)
-        .input_type(format!("crate::rpc::v1::{input}"))
+        .input_type("bytes::Bytes")
         .output_type("crate::rpc::written::Written")
         .codec_path("crate::rpc::written::Codec")
 }

@@ -46,9 +46,9 @@ impl<A: Verifier> Decider<A> {
     }
 
     /// So many were accepted without a wait since then: to look at the clock for each of them costs as much as to read one.
-    pub fn count_at_hand(&self, accepted: u32, since: Instant) {
+    pub fn count_at_hand(&self, accepted: usize, since: Instant) {
         if accepted > 0 {
-            self.metrics.accepted_at_hand(accepted, since.elapsed() / accepted);
+            self.metrics.accepted_at_hand(accepted, since.elapsed() / accepted as u32);
         }
     }
 }

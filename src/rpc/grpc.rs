@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
@@ -11,7 +12,7 @@ use super::call::{GivenForm, form_of, head_of_bytes, head_of_fields};
 use super::decide::Decider;
 use super::v1::verify_request::{Payload as RequestPayload, RequestHead};
 use super::written::Written;
-use super::{Decision, Grants, MAX_BODY, Malformed, Refused, Verifier, VerifyCall, many, v1};
+use super::{Decision, Grants, MAX_BODY, Malformed, Refused, Verifier, VerifyCall, asked, many, v1};
 use crate::explain::Deviation;
 use crate::http::RequestId;
 use crate::sigv4::{self, Body, HeadPlace};
@@ -44,8 +45,9 @@ impl<A: Verifier> Grpc<A> {
 
 #[tonic::async_trait]
 impl<A: Verifier> verifier_server::Verifier for Grpc<A> {
-    async fn verify(&self, request: tonic::Request<v1::VerifyRequest>) -> Result<tonic::Response<Written>, Status> {
+    async fn verify(&self, request: tonic::Request<Bytes>) -> Result<tonic::Response<Written>, Status> {
         let (_, extensions, message) = request.into_parts();
+        let message = asked::decode(message)?;
         let Asking { caller, request_id } = extensions.get().expect("the door lets nothing in without it");
         let mut place = HeadPlace::default();
         let call = verify_call(&message, &mut place).map_err(|what| malformed(&what))?;
@@ -64,21 +66,17 @@ impl<A: Verifier> verifier_server::Verifier for Grpc<A> {
         }
     }
 
-    async fn verify_batch(
-        &self,
-        request: tonic::Request<v1::VerifyBatchRequest>,
-    ) -> Result<tonic::Response<Written>, Status> {
+    async fn verify_batch(&self, request: tonic::Request<Bytes>) -> Result<tonic::Response<Written>, Status> {
         let (_, extensions, message) = request.into_parts();
         let asking: &Asking = extensions.get().expect("the door lets nothing in without it");
-        let answer = many::batch(&self.0, asking, &message.requests).await.map_err(|what| malformed(&what))?;
-        Ok(tonic::Response::new(answer))
+        many::batch(&self.0, asking, &message).await.map(tonic::Response::new)
     }
 
     type VerifyStreamStream = many::Outcomes<A>;
 
     async fn verify_stream(
         &self,
-        request: tonic::Request<tonic::Streaming<v1::VerifyRequest>>,
+        request: tonic::Request<tonic::Streaming<Bytes>>,
     ) -> Result<tonic::Response<Self::VerifyStreamStream>, Status> {
         let (_, extensions, messages) = request.into_parts();
         let asking: &Asking = extensions.get().expect("the door lets nothing in without it");
@@ -173,7 +171,7 @@ fn unavailable(reason: Cow<'static, str>, retry_after_ms: u64) -> Status {
     Status::with_metadata(Code::Unavailable, reason, metadata)
 }
 
-fn malformed(what: &Malformed) -> Status {
+pub(super) fn malformed(what: &Malformed) -> Status {
     let mut metadata = MetadataMap::new();
     metadata.insert("rederive-error", MetadataValue::from_static(what.code));
     if let Some(at) = what.at.as_deref().and_then(|at| MetadataValue::try_from(at).ok()) {

@@ -1,20 +1,22 @@
 //! Many gRPC calls in one: a batch, and a stream.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tonic::Status;
 
 use super::decide::Decider;
-use super::grpc::{Asking, refuse, verify_call};
+use super::grpc::{Asking, malformed, refuse, verify_call};
 use super::v1::outcome::Outcome;
-use super::written::{Written, WrittenBatch};
-use super::{Decision, Malformed, Verifier, v1};
+use super::written::{Written, WrittenBatch, WrittenOutcomes};
+use super::{Accepted, Decision, Malformed, Verifier, VerifyCall, asked, v1};
 use crate::sigv4::HeadPlace;
 
 /// The most requests of a batch.
@@ -26,22 +28,22 @@ const AT_A_TIME: usize = 64;
 pub(super) async fn batch<A: Verifier>(
     decider: &Decider<A>,
     asking: &Asking,
-    requests: &[v1::VerifyRequest],
-) -> Result<Written, Malformed> {
+    batch: &Bytes,
+) -> Result<Written, Status> {
+    let requests = asked::requests_of(batch, MAX_BATCH)?;
     if requests.len() > MAX_BATCH {
-        return Err(Malformed::too_large("requests", format!("more than {MAX_BATCH} requests in a batch")));
+        let message = format!("more than {MAX_BATCH} requests in a batch");
+        return Err(malformed(&Malformed::too_large("requests", message)));
     }
-    let (mut outcomes, mut outcome) = (WrittenBatch::with_capacity(requests.len()), Written::default());
+    let mut outcomes = WrittenBatch::with_capacity(requests.len());
     let (mut waiting, since, mut accepted) = (Vec::new(), Instant::now(), 0);
-    for request in requests {
-        match at_hand(decider, asking, request, &mut outcome) {
-            true => {
-                outcomes.push(&outcome);
-                accepted += 1;
-            }
-            false => {
+    for bytes in requests {
+        let bytes = batch.slice_ref(bytes);
+        match at_hand(decider, asking, &bytes, |accepted| outcomes.push_accepted(accepted))? {
+            None => accepted += 1,
+            Some(request) => {
                 let place = outcomes.end();
-                waiting.push(decide(decider, asking, request).map(move |outcome| (place, outcome)));
+                waiting.push(async move { (place, decide(decider, asking, &request).await) });
             }
         }
     }
@@ -57,15 +59,17 @@ pub(super) struct Outcomes<A> {
     decider: Arc<Decider<A>>,
     asking: Asking,
     /// `None` when there are no more.
-    requests: Option<tonic::Streaming<v1::VerifyRequest>>,
-    /// What has to be waited for, and what comes after it.
+    requests: Option<tonic::Streaming<Bytes>>,
+    /// What was at hand.
+    written: WrittenOutcomes,
+    /// What comes after that: what has to be waited for, and what came after it.
     waiting: FuturesOrdered<BoxFuture<'static, Result<Written, Status>>>,
     /// Ready when this node is about to end.
     draining: BoxFuture<'static, ()>,
 }
 
 impl<A: Verifier> Outcomes<A> {
-    pub fn new(decider: Arc<Decider<A>>, asking: Asking, requests: tonic::Streaming<v1::VerifyRequest>) -> Self {
+    pub fn new(decider: Arc<Decider<A>>, asking: Asking, requests: tonic::Streaming<Bytes>) -> Self {
         let mut told = decider.authority.draining();
         let draining = async move {
             // Who can tell nothing any more ends nothing.
@@ -73,35 +77,36 @@ impl<A: Verifier> Outcomes<A> {
                 std::future::pending().await
             }
         };
-        Self { decider, asking, requests: Some(requests), waiting: FuturesOrdered::new(), draining: draining.boxed() }
+        let (written, waiting) = (WrittenOutcomes::default(), FuturesOrdered::new());
+        Self { decider, asking, requests: Some(requests), written, waiting, draining: draining.boxed() }
     }
 
-    /// Takes requests that are there. An outcome that needs no wait comes back at once, if none has to come before it.
-    fn take_requests(&mut self, context: &mut Context<'_>) -> Option<Written> {
-        let mut since = Instant::now();
-        while self.waiting.len() < AT_A_TIME
+    /// Takes the requests that are there, and decides those that need no wait.
+    fn take_requests(&mut self, context: &mut Context<'_>) {
+        let (since, mut accepted) = (Instant::now(), 0);
+        while self.waiting.len() + self.written.len() < AT_A_TIME
             && let Some(requests) = &mut self.requests
             && let Poll::Ready(request) = requests.poll_next_unpin(context)
         {
-            match request {
+            match request.map(|request| request.and_then(|bytes| self.take(&bytes))) {
                 None => self.requests = None,
-                Some(Err(status)) => self.waiting.push_back(std::future::ready(Err(status)).boxed()),
-                Some(Ok(request)) => {
-                    let mut outcome = Written::default();
-                    if !at_hand(&self.decider, &self.asking, &request, &mut outcome) {
-                        self.waiting.push_back(self.decide(request));
-                        continue;
-                    }
-                    self.decider.count_at_hand(1, since);
-                    if self.waiting.is_empty() {
-                        return Some(outcome);
-                    }
-                    self.waiting.push_back(std::future::ready(Ok(outcome)).boxed());
-                    since = Instant::now();
+                Some(Ok(None)) => accepted += 1,
+                Some(Ok(Some(request))) => self.waiting.push_back(self.decide(request)),
+                Some(Err(status)) => {
+                    self.requests = None;
+                    self.waiting.push_back(ready(Err(status)).boxed());
                 }
             }
         }
-        None
+        self.decider.count_at_hand(accepted, since);
+    }
+
+    /// Takes one request. Gives it back if it needs a wait.
+    fn take(&mut self, bytes: &Bytes) -> Result<Option<v1::VerifyRequest>, Status> {
+        at_hand(&self.decider, &self.asking, bytes, |accepted| match self.waiting.is_empty() {
+            true => self.written.push_accepted(accepted),
+            false => self.waiting.push_back(ready(Ok(Written::accepted_outcome(accepted))).boxed()),
+        })
     }
 
     fn decide(&self, request: v1::VerifyRequest) -> BoxFuture<'static, Result<Written, Status>> {
@@ -114,7 +119,10 @@ impl<A: Verifier> Stream for Outcomes<A> {
     type Item = Result<Written, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(outcome) = self.take_requests(context) {
+        if self.written.is_empty() {
+            self.take_requests(context);
+        }
+        if let Some(outcome) = self.written.pop() {
             return Poll::Ready(Some(Ok(outcome)));
         }
         match self.waiting.poll_next_unpin(context) {
@@ -128,21 +136,27 @@ impl<A: Verifier> Stream for Outcomes<A> {
     }
 }
 
-/// Writes the outcome of a request that is accepted without a wait; whether it was.
+/// Puts the acceptance of a request that needs no wait for it. Gives back any other, which is to be decided.
 fn at_hand<A: Verifier>(
     decider: &Decider<A>,
     asking: &Asking,
-    request: &v1::VerifyRequest,
-    outcome: &mut Written,
-) -> bool {
+    bytes: &Bytes,
+    put: impl FnOnce(&Accepted<'_>),
+) -> Result<Option<v1::VerifyRequest>, Status> {
+    let accept = |call: &VerifyCall<'_, '_>| {
+        asking.caller.check(call).ok()?;
+        decider.decide_at_hand(call, &asking.caller).map(|accepted| put(&accepted))
+    };
     let mut place = HeadPlace::default();
-    let Ok(call) = verify_call(request, &mut place) else { return false };
-    if asking.caller.check(&call).is_err() {
-        return false;
+    if let Some(call) = asked::plain_call(bytes, &mut place) {
+        return if accept(&call).is_some() { Ok(None) } else { asked::decode(bytes.clone()).map(Some) };
     }
-    let Some(accepted) = decider.decide_at_hand(&call, &asking.caller) else { return false };
-    outcome.put_accepted_outcome(&accepted);
-    true
+    let request = asked::decode(bytes.clone())?;
+    let is_accepted = {
+        let mut place = HeadPlace::default();
+        verify_call(&request, &mut place).is_ok_and(|call| accept(&call).is_some())
+    };
+    Ok((!is_accepted).then_some(request))
 }
 
 async fn decide<A: Verifier>(decider: &Decider<A>, asking: &Asking, request: &v1::VerifyRequest) -> Written {
@@ -152,11 +166,7 @@ async fn decide<A: Verifier>(decider: &Decider<A>, asking: &Asking, request: &v1
         Ok(call) => match asking.caller.check(&call) {
             Err(denied) => Outcome::Malformed(told(Malformed::new("not_granted", denied.at, denied.message))),
             Ok(()) => match decider.decide(&call, &asking.caller, &asking.request_id).await {
-                Decision::Accept(accepted) => {
-                    let mut outcome = Written::default();
-                    outcome.put_accepted_outcome(&accepted);
-                    return outcome;
-                }
+                Decision::Accept(accepted) => return Written::accepted_outcome(&accepted),
                 Decision::Refuse(refused) => Outcome::Refuse(refuse(refused)),
                 Decision::Unavailable { reason, retry_after_ms } => {
                     Outcome::Unavailable(v1::Unavailable { reason: reason.into_owned(), retry_after_ms })

@@ -99,8 +99,8 @@ impl Metrics {
     }
 
     /// Counts acceptances for which nothing had to be waited for, and what one of them took.
-    pub(super) fn accepted_at_hand(&self, count: u32, each: Duration) {
-        self.accepted.inc_by(count.into());
+    pub(super) fn accepted_at_hand(&self, count: usize, each: Duration) {
+        self.accepted.inc_by(count as u64);
         (0..count).for_each(|_| self.without_hsm.observe(each.as_secs_f64()));
     }
 

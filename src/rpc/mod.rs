@@ -4,6 +4,7 @@
 
 mod acceptance;
 mod answer;
+mod asked;
 mod authority;
 mod call;
 mod callers;

@@ -3,9 +3,9 @@
 //! An acceptance as a message of owned strings costs as much to build, encode and drop as the whole verification. The bytes are
 //! those of the message: `tests/doors/grpc.rs` reads them with it.
 
-use std::marker::PhantomData;
+use std::collections::VecDeque;
 
-use bytes::{Buf as _, BufMut as _};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use tonic::Status;
@@ -14,72 +14,48 @@ use tonic::codec::{DecodeBuf, Decoder, EncodeBuf, Encoder};
 use super::{Accepted, Identity, PrincipalSource, SignatureVersion, v1};
 use crate::sigv4::{PayloadStatus, UnixSeconds};
 
-/// Bytes in front of a message for the keys and lengths of those that it stands in.
-const ROOM: usize = 24;
-/// Bytes of a typical acceptance.
+/// Bytes of a typical acceptance, and some more.
 const TYPICAL: usize = 512;
+/// Bytes of all that a stream has under way, if they are typical.
+const ROOM: usize = 16 * 1024;
 
-/// A message as its bytes. Those that it stands in are put around it from inside out.
-pub struct Written {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        let mut bytes = Vec::with_capacity(ROOM + TYPICAL);
-        bytes.resize(ROOM, 0);
-        Self { bytes, start: ROOM }
-    }
-}
+/// A message as its bytes.
+pub struct Written(BytesMut);
 
 impl Written {
     /// A message that is written by its own code.
     pub(super) fn of(message: &impl Message) -> Self {
-        Self { bytes: message.encode_to_vec(), start: 0 }
+        let mut bytes = BytesMut::with_capacity(message.encoded_len());
+        message.encode(&mut bytes).expect("there is room for it, and it grows");
+        Self(bytes)
     }
 
-    /// `Outcome` with an acceptance, in place of what was written before.
-    pub(super) fn put_accepted_outcome(&mut self, accepted: &Accepted<'_>) {
-        self.clear();
-        put_accept(accepted, &mut self.bytes);
-        self.wrap(1);
+    /// `Outcome` with an acceptance.
+    pub(super) fn accepted_outcome(accepted: &Accepted<'_>) -> Self {
+        let mut bytes = BytesMut::new();
+        put_accepted(accepted, &mut bytes);
+        Self(bytes)
     }
 
     /// `VerifyResponse` with an acceptance.
     pub(super) fn accepted_response(accepted: &Accepted<'_>, request_id: &str) -> Self {
-        let mut response = Self::default();
-        response.put_accepted_outcome(accepted);
-        put_string(3, request_id, &mut response.bytes);
-        response
+        let mut bytes = BytesMut::new();
+        put_accepted(accepted, &mut bytes);
+        put_string(3, request_id, &mut bytes);
+        Self(bytes)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
-    }
-
-    fn clear(&mut self) {
-        self.bytes.truncate(ROOM);
-        self.start = ROOM;
-    }
-
-    /// Makes it the only field of a message.
-    fn wrap(&mut self, tag: u32) {
-        let length = self.as_bytes().len() as u64;
-        let start = self.start - 1 - encoded_len_varint(length);
-        let mut front = &mut self.bytes[start..self.start];
-        encode_key(tag, WireType::LengthDelimited, &mut front);
-        encode_varint(length, &mut front);
-        self.start = start;
+        &self.0
     }
 }
 
 /// A `VerifyBatchResponse` of outcomes that are written one by one.
-pub(super) struct WrittenBatch(Vec<u8>);
+pub(super) struct WrittenBatch(BytesMut);
 
 impl WrittenBatch {
     pub fn with_capacity(outcomes: usize) -> Self {
-        Self(Vec::with_capacity(outcomes * TYPICAL))
+        Self(BytesMut::with_capacity(outcomes * TYPICAL))
     }
 
     /// Where the next outcome will stand.
@@ -87,8 +63,8 @@ impl WrittenBatch {
         self.0.len()
     }
 
-    pub fn push(&mut self, outcome: &Written) {
-        put_bytes(1, outcome.as_bytes(), &mut self.0);
+    pub fn push_accepted(&mut self, accepted: &Accepted<'_>) {
+        put_message(1, &mut self.0, |to| put_accepted(accepted, to));
     }
 
     /// Puts outcomes in between, each with where it belongs, in their order.
@@ -96,7 +72,7 @@ impl WrittenBatch {
         let (early, mut done) = (std::mem::take(&mut self.0), 0);
         for (at, outcome) in late {
             self.0.extend_from_slice(&early[done..*at]);
-            self.push(outcome);
+            put_bytes(1, outcome.as_bytes(), &mut self.0);
             done = *at;
         }
         self.0.extend_from_slice(&early[done..]);
@@ -104,12 +80,66 @@ impl WrittenBatch {
 
     pub fn finish(mut self, request_id: &str) -> Written {
         put_string(2, request_id, &mut self.0);
-        Written { bytes: self.0, start: 0 }
+        Written(self.0)
     }
 }
 
+/// Messages `Outcome` that are written together, and are taken one by one.
+#[derive(Default)]
+pub(super) struct WrittenOutcomes {
+    bytes: BytesMut,
+    lengths: VecDeque<usize>,
+}
+
+impl WrittenOutcomes {
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    pub fn push_accepted(&mut self, accepted: &Accepted<'_>) {
+        if self.is_empty() {
+            // The room of those that were taken and sent is used again.
+            self.bytes.reserve(ROOM);
+        }
+        let start = self.bytes.len();
+        put_accepted(accepted, &mut self.bytes);
+        self.lengths.push_back(self.bytes.len() - start);
+    }
+
+    pub fn pop(&mut self) -> Option<Written> {
+        self.lengths.pop_front().map(|length| Written(self.bytes.split_to(length)))
+    }
+}
+
+/// The only field of `Outcome`, and the first of `VerifyResponse`, for an acceptance.
+fn put_accepted(accepted: &Accepted<'_>, to: &mut BytesMut) {
+    to.reserve(TYPICAL);
+    put_message(1, to, |to| put_accept(accepted, to));
+}
+
+/// A message as a field, with a tag under 16, written in its place. Nearly all have a length of two bytes: there is room for it.
+fn put_message(tag: u32, to: &mut BytesMut, put: impl FnOnce(&mut BytesMut)) {
+    const ROOM: usize = 2;
+    encode_key(tag, WireType::LengthDelimited, to);
+    let place = to.len();
+    to.put_bytes(0, ROOM);
+    put(to);
+    let length = to.len() - place - ROOM;
+    let needed = encoded_len_varint(length as u64);
+    if needed != ROOM {
+        to.put_bytes(0, needed.saturating_sub(ROOM));
+        to.copy_within(place + ROOM..place + ROOM + length, place + needed);
+        to.truncate(place + needed + length);
+    }
+    encode_varint(length as u64, &mut &mut to[place..place + needed]);
+}
+
 /// `Accept`: its fields by their numbers, those with the default value left out.
-fn put_accept(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
+fn put_accept(accepted: &Accepted<'_>, to: &mut BytesMut) {
     put_identity(&accepted.identity, to);
     accepted.signed_headers.for_each(|name| put_bytes(6, name, to));
     put_enum(7, payload(accepted.payload).into(), to);
@@ -122,7 +152,7 @@ fn put_accept(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
     }
 }
 
-fn put_identity(identity: &Identity, to: &mut Vec<u8>) {
+fn put_identity(identity: &Identity, to: &mut BytesMut) {
     put_string(1, &identity.access_key_id, to);
     put_string(2, &identity.account, to);
     if let Some(principal) = &identity.principal {
@@ -135,7 +165,7 @@ fn put_identity(identity: &Identity, to: &mut Vec<u8>) {
 }
 
 /// Fields 10 to 12.
-fn put_rare(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
+fn put_rare(accepted: &Accepted<'_>, to: &mut BytesMut) {
     if let Some(form) = &accepted.form {
         let range = form.content_length_range.map(|(least, most)| v1::ContentLengthRange { least, most });
         let form = v1::VerifiedForm { bucket: form.bucket.clone(), key: form.key.clone(), content_length_range: range };
@@ -156,7 +186,7 @@ fn put_rare(accepted: &Accepted<'_>, to: &mut Vec<u8>) {
 
 /// Nearly all lengths fit one byte, as do all of these tags: two bytes at once.
 #[inline]
-fn put_length(tag: u32, length: usize, to: &mut Vec<u8>) {
+fn put_length(tag: u32, length: usize, to: &mut BytesMut) {
     if length < 0x80 && tag < 16 {
         to.extend_from_slice(&[(tag << 3 | WireType::LengthDelimited as u32) as u8, length as u8]);
     } else {
@@ -165,12 +195,12 @@ fn put_length(tag: u32, length: usize, to: &mut Vec<u8>) {
     }
 }
 
-fn put_bytes(tag: u32, bytes: &[u8], to: &mut Vec<u8>) {
+fn put_bytes(tag: u32, bytes: &[u8], to: &mut BytesMut) {
     put_length(tag, bytes.len(), to);
     to.extend_from_slice(bytes);
 }
 
-fn put_string(tag: u32, text: &str, to: &mut Vec<u8>) {
+fn put_string(tag: u32, text: &str, to: &mut BytesMut) {
     if !text.is_empty() {
         put_bytes(tag, text.as_bytes(), to);
     }
@@ -181,14 +211,14 @@ fn length_of(text: &str) -> usize {
     1 + encoded_len_varint(text.len() as u64) + text.len()
 }
 
-fn put_enum(tag: u32, value: i32, to: &mut Vec<u8>) {
+fn put_enum(tag: u32, value: i32, to: &mut BytesMut) {
     if value != 0 {
         prost::encoding::int32::encode(tag, &value, to);
     }
 }
 
 /// `Timestamp` of whole seconds: nothing here is known more exactly.
-fn put_time(tag: u32, seconds: UnixSeconds, to: &mut Vec<u8>) {
+fn put_time(tag: u32, seconds: UnixSeconds, to: &mut BytesMut) {
     prost::encoding::message::encode(tag, &prost_types::Timestamp { seconds, nanos: 0 }, to);
 }
 
@@ -217,40 +247,34 @@ fn principal_source(source: PrincipalSource) -> v1::PrincipalSource {
     }
 }
 
-/// Reads messages, and sends what is written.
-pub struct Codec<T>(PhantomData<T>);
+/// Takes messages as their bytes, and sends what is written.
+#[derive(Default)]
+pub struct Codec;
 
-impl<T> Default for Codec<T> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T: Message + Default + 'static> tonic::codec::Codec for Codec<T> {
+impl tonic::codec::Codec for Codec {
     type Encode = Written;
-    type Decode = T;
+    type Decode = Bytes;
     type Encoder = WrittenEncoder;
-    type Decoder = MessageDecoder<T>;
+    type Decoder = BytesDecoder;
 
     fn encoder(&mut self) -> WrittenEncoder {
         WrittenEncoder
     }
 
-    fn decoder(&mut self) -> MessageDecoder<T> {
-        MessageDecoder(PhantomData)
+    fn decoder(&mut self) -> BytesDecoder {
+        BytesDecoder
     }
 }
 
-/// Takes a message out of the buffer first: from one piece it is read faster, and what it holds of bytes is not copied.
-pub struct MessageDecoder<T>(PhantomData<T>);
+/// Takes a message out of the buffer, without a copy.
+pub struct BytesDecoder;
 
-impl<T: Message + Default> Decoder for MessageDecoder<T> {
-    type Item = T;
+impl Decoder for BytesDecoder {
+    type Item = Bytes;
     type Error = Status;
 
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<T>, Status> {
-        let bytes = from.copy_to_bytes(from.remaining());
-        T::decode(bytes).map(Some).map_err(|error| Status::internal(error.to_string()))
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }
 
@@ -315,14 +339,13 @@ mod tests {
             Accepted { form: Some(Box::new(form)), signature_version: SignatureVersion::V2, ..accepted() },
             Accepted { identity: Arc::new(nobody), payload: PayloadStatus::Unsigned, ..accepted() },
         ];
-        let mut outcome = Written::default();
         let mut batch = WrittenBatch::with_capacity(rows.len());
         for accepted in &rows {
-            outcome.put_accepted_outcome(accepted);
+            let outcome = Written::accepted_outcome(accepted);
             let read = v1::Outcome::decode(outcome.as_bytes()).expect("the message");
             assert_eq!(read.encode_to_vec(), outcome.as_bytes());
             assert!(matches!(read.outcome, Some(v1::outcome::Outcome::Accept(_))), "{read:?}");
-            batch.push(&outcome);
+            batch.push_accepted(accepted);
             let response = Written::accepted_response(accepted, "an id");
             let read = v1::VerifyResponse::decode(response.as_bytes()).expect("the message");
             assert_eq!((read.encode_to_vec(), &*read.request_id), (response.as_bytes().to_vec(), "an id"));
@@ -333,24 +356,52 @@ mod tests {
     }
 
     #[test]
+    fn any_length_stands_in_front_of_a_message() {
+        for length in [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000] {
+            let mut written = BytesMut::from(&b"before"[..]);
+            put_message(5, &mut written, |to| to.put_bytes(b'x', length));
+            let mut expected = BytesMut::from(&b"before"[..]);
+            prost::encoding::bytes::encode(5, &vec![b'x'; length], &mut expected);
+            assert!(written == expected, "{length}");
+        }
+    }
+
+    #[test]
     fn late_outcomes_stand_where_they_belong() {
-        let outcome = |wait| {
-            let unavailable = v1::Unavailable { reason: String::new(), retry_after_ms: wait };
+        let early = |place: i64| Accepted { valid_until: place, ..accepted() };
+        let late = |place: i64| {
+            let unavailable = v1::Unavailable { reason: String::new(), retry_after_ms: place as u64 };
             Written::of(&v1::Outcome { outcome: Some(v1::outcome::Outcome::Unavailable(unavailable)) })
         };
-        let mut batch = WrittenBatch::with_capacity(5);
-        let mut late = Vec::new();
+        let is_late = |place| [0, 2, 3].contains(&place);
+        let (mut batch, mut waited) = (WrittenBatch::with_capacity(5), Vec::new());
         for place in 0..5 {
-            if [0, 2, 3].contains(&place) {
-                late.push((batch.end(), outcome(place)));
-            } else {
-                batch.push(&outcome(place));
+            match is_late(place) {
+                true => waited.push((batch.end(), late(place))),
+                false => batch.push_accepted(&early(place)),
             }
         }
-        batch.insert(&late);
+        batch.insert(&waited);
         let written = batch.finish("");
         let read = v1::VerifyBatchResponse::decode(written.as_bytes()).expect("the message");
-        let expected = (0..5).map(|place| v1::Outcome::decode(outcome(place).as_bytes()).expect("the message"));
+        let expected = (0..5).map(|place| {
+            let outcome = if is_late(place) { late(place) } else { Written::accepted_outcome(&early(place)) };
+            v1::Outcome::decode(outcome.as_bytes()).expect("the message")
+        });
         assert_eq!(read.outcomes, expected.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_streams_outcomes_come_out_as_they_went_in() {
+        let mut outcomes = WrittenOutcomes::default();
+        for round in 0..3 {
+            let of = |place: i64| Accepted { valid_until: round * 10 + place, ..accepted() };
+            (0..5).for_each(|place| outcomes.push_accepted(&of(place)));
+            for place in 0..5 {
+                let outcome = outcomes.pop().expect("as many as went in");
+                assert_eq!(outcome.as_bytes(), Written::accepted_outcome(&of(place)).as_bytes());
+            }
+            assert!(outcomes.pop().is_none() && outcomes.is_empty());
+        }
     }
 }

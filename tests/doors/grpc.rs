@@ -37,6 +37,12 @@ fn request(service: &str) -> VerifyRequest {
     }
 }
 
+/// The same with its head in one piece.
+fn raw_request(service: &str) -> VerifyRequest {
+    let head = RequestHead::Head("GET /a%20b?x=1 HTTP/1.1\r\nHost: h\r\n\r\n".into());
+    VerifyRequest { request_head: Some(head), ..request(service) }
+}
+
 async fn verify(address: SocketAddr, request: VerifyRequest) -> Result<VerifyResponse, Status> {
     client(address).verify(request).await.map(|answer| {
         let in_header = answer.metadata().get("x-request-id").cloned().expect("an id");
@@ -234,14 +240,15 @@ fn told(outcome: Outcome) -> String {
 #[tokio::test]
 async fn many_at_once() {
     let (served, authority) = rpc(&config("")).await;
-    let batch = |services: Vec<&str>| VerifyBatchRequest { requests: services.into_iter().map(request).collect() };
-    let sent = batch(MANY.iter().map(|(service, _)| *service).collect());
-    let answer = client(served.address).verify_batch(sent).await.expect("an answer").into_inner();
-    assert_eq!(answer.outcomes.into_iter().map(told).collect::<Vec<_>>(), MANY.map(|(_, outcome)| outcome));
-    assert!(!answer.request_id.is_empty());
-    assert_eq!(authority.times(), MANY.len() - 1, "each was decided once, but for the malformed one");
-
-    let too_many = client(served.address).verify_batch(batch(vec!["s3"; 257])).await.expect_err("too many");
+    for (round, request) in (1..).zip([request, raw_request]) {
+        let sent = VerifyBatchRequest { requests: MANY.iter().map(|(service, _)| request(service)).collect() };
+        let answer = client(served.address).verify_batch(sent).await.expect("an answer").into_inner();
+        assert_eq!(answer.outcomes.into_iter().map(told).collect::<Vec<_>>(), MANY.map(|(_, outcome)| outcome));
+        assert!(!answer.request_id.is_empty());
+        assert_eq!(authority.times(), round * (MANY.len() - 1), "each was decided once, but for the malformed one");
+    }
+    let too_many = VerifyBatchRequest { requests: vec![raw_request("s3"); 257] };
+    let too_many = client(served.address).verify_batch(too_many).await.expect_err("too many");
     assert_eq!(too_many.metadata().get("rederive-at").expect("a field"), "requests");
 }
 
@@ -249,7 +256,8 @@ async fn many_at_once() {
 async fn many_after_each_other() {
     let (served, _) = rpc(&config("")).await;
     let rounds = 40;
-    let sent: Vec<_> = (0..rounds).flat_map(|_| MANY.map(|(service, _)| request(service))).collect();
+    let of = |round| if round % 2 == 0 { request } else { raw_request };
+    let sent: Vec<_> = (0..rounds).flat_map(|round| MANY.map(|(service, _)| of(round)(service))).collect();
     let mut answers = client(served.address).verify_stream(stream::iter(sent)).await.expect("a stream").into_inner();
     for _ in 0..rounds {
         for (service, expected) in MANY {
