@@ -25,6 +25,9 @@ use crate::config::Limits;
 
 /// The most bytes of a request head.
 const MAX_HEAD: usize = 32 * 1024;
+/// The most bytes of an HTTP/2 frame. Each frame is read and handed on by itself: a batch comes in few of this size. (Clients in Go
+/// send 16 KiB at a time, whatever they may.)
+const MAX_FRAME: u32 = 64 * 1024;
 /// Header that a client may have put an id of its own into.
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -176,6 +179,7 @@ fn http(head_timeout: Duration, streams: u32) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(head_timeout)
         .max_header_list_size(MAX_HEAD as u32)
+        .max_frame_size(MAX_FRAME)
         .max_concurrent_streams(streams);
     builder
 }

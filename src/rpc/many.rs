@@ -37,9 +37,8 @@ pub(super) async fn batch<A: Verifier>(
     }
     let mut outcomes = WrittenBatch::with_capacity(requests.len());
     let (mut waiting, since, mut accepted) = (Vec::new(), Instant::now(), 0);
-    for bytes in requests {
-        let bytes = batch.slice_ref(bytes);
-        match at_hand(decider, asking, &bytes, |accepted| outcomes.push_accepted(accepted))? {
+    for request in requests {
+        match at_hand(decider, asking, (batch, request), |accepted| outcomes.push_accepted(accepted))? {
             None => accepted += 1,
             Some(request) => {
                 let place = outcomes.end();
@@ -103,7 +102,7 @@ impl<A: Verifier> Outcomes<A> {
 
     /// Takes one request. Gives it back if it needs a wait.
     fn take(&mut self, bytes: &Bytes) -> Result<Option<v1::VerifyRequest>, Status> {
-        at_hand(&self.decider, &self.asking, bytes, |accepted| match self.waiting.is_empty() {
+        at_hand(&self.decider, &self.asking, (bytes, bytes), |accepted| match self.waiting.is_empty() {
             true => self.written.push_accepted(accepted),
             false => self.waiting.push_back(ready(Ok(Written::accepted_outcome(accepted))).boxed()),
         })
@@ -136,11 +135,11 @@ impl<A: Verifier> Stream for Outcomes<A> {
     }
 }
 
-/// Puts the acceptance of a request that needs no wait for it. Gives back any other, which is to be decided.
+/// Puts the acceptance of a request, a part of these bytes, if nothing has to be waited for. Gives back any other, which is to be decided.
 fn at_hand<A: Verifier>(
     decider: &Decider<A>,
     asking: &Asking,
-    bytes: &Bytes,
+    (bytes, request): (&Bytes, &[u8]),
     put: impl FnOnce(&Accepted<'_>),
 ) -> Result<Option<v1::VerifyRequest>, Status> {
     let accept = |call: &VerifyCall<'_, '_>| {
@@ -148,10 +147,10 @@ fn at_hand<A: Verifier>(
         decider.decide_at_hand(call, &asking.caller).map(|accepted| put(&accepted))
     };
     let mut place = HeadPlace::default();
-    if let Some(call) = asked::plain_call(bytes, &mut place) {
-        return if accept(&call).is_some() { Ok(None) } else { asked::decode(bytes.clone()).map(Some) };
+    if let Some(call) = asked::plain_call(request, &mut place) {
+        return if accept(&call).is_some() { Ok(None) } else { asked::decode(bytes.slice_ref(request)).map(Some) };
     }
-    let request = asked::decode(bytes.clone())?;
+    let request = asked::decode(bytes.slice_ref(request))?;
     let is_accepted = {
         let mut place = HeadPlace::default();
         verify_call(&request, &mut place).is_ok_and(|call| accept(&call).is_some())
