@@ -19,6 +19,8 @@ enum Coding {
     /// Decoded once, `+` into a blank, and encoded once.
     Reencoded,
     LiteralPlus,
+    /// Decoded, and `+` taken for a blank once more.
+    PlusAsBlank,
     Raw,
     /// What was sent without an escape is escaped, but for `=`: s3fs does so.
     Escaped,
@@ -77,8 +79,9 @@ const DOCUMENTED: Style =
     Style { coding: Coding::Reencoded, order: Order::Sorted, equals: Equals::Always, repeated: Repeated::All };
 const RAW: Style = Style { coding: Coding::Raw, order: Order::AsSent, equals: Equals::AsSent, ..DOCUMENTED };
 
-const CODINGS: [Coding; 13] = [
+const CODINGS: [Coding; 14] = [
     Coding::LiteralPlus,
+    Coding::PlusAsBlank,
     Coding::Raw,
     Coding::SlashKept,
     Coding::SpaceAsPlus,
@@ -111,7 +114,12 @@ pub(super) fn part(query: &[u8], others: &[(Vec<u8>, Step)]) -> Part {
     let condition = "a `;` in the query parted parameters as `&` does";
     let parted = replace(query, b';', b"&");
     part.add(write(&self::pieces(&parted), DOCUMENTED), vec![Step::new("query=semicolon", condition)]);
-    add_without_empty(&mut part, &pieces);
+    for (rest, step) in shortened(query, &pieces) {
+        part.add(write(&rest, DOCUMENTED), vec![step.clone()]);
+        for style in singles() {
+            part.add(write(&rest, style), [vec![step.clone()], steps(style)].concat());
+        }
+    }
     if !pieces.is_empty() {
         part.add(Vec::new(), vec![Step::new("query=without-all", "the query were not signed at all")]);
     }
@@ -121,18 +129,27 @@ pub(super) fn part(query: &[u8], others: &[(Vec<u8>, Step)]) -> Part {
     part
 }
 
-/// Python's parse_qs takes parameters without a value for none, and what it gives is encoded in one way or another.
-fn add_without_empty(part: &mut Part, pieces: &[Piece<'_>]) {
-    let rest: Vec<_> =
-        pieces.iter().filter(|piece| piece.value.is_some_and(|value| !value.is_empty())).copied().collect();
-    if rest.len() == pieces.len() {
-        return;
-    }
-    let step = Step::new("query=without-empty", "parameters without a value were not signed");
-    part.add(write(&rest, DOCUMENTED), vec![step.clone()]);
-    for style in singles() {
-        part.add(write(&rest, style), [vec![step.clone()], steps(style)].concat());
-    }
+/// What is left of the query for signers that lose some of it, where that is less than there is. What they keep is encoded in
+/// one way or another.
+fn shortened<'a>(query: &'a [u8], pieces: &[Piece<'a>]) -> Vec<(Vec<Piece<'a>>, Step)> {
+    // Python's parse_qs takes parameters without a value for none.
+    let has_value = |piece: &&Piece<'_>| piece.value.is_some_and(|value| !value.is_empty());
+    let with_value: Vec<_> = pieces.iter().filter(has_value).copied().collect();
+    // Who splits at each `=` and takes the second text.
+    let to_equals = |value: &'a [u8]| memchr::memchr(b'=', value).map_or(value, |mark| &value[..mark]);
+    let cut: Vec<_> = pieces.iter().map(|piece| Piece { value: piece.value.map(to_equals), ..*piece }).collect();
+    // requests-aws4auth up to 0.9 decodes the query and splits it at blanks.
+    let blank = memchr::memmem::find(query, b"%20").map(|mark| &query[..mark]);
+    let forms = [
+        (Some(with_value), "query=without-empty", "parameters without a value were not signed"),
+        (Some(cut), "query=cut-at-equals", "values in the query ended in front of an equals sign within them"),
+        (blank.map(self::pieces), "query=cut-at-blank", "the query ended in front of its first blank"),
+    ];
+    let lost_some = |rest: &Vec<Piece<'_>>| write(rest, DOCUMENTED) != write(pieces, DOCUMENTED);
+    let step = |(rest, name, condition): (Option<Vec<Piece<'a>>>, &'static str, &'static str)| {
+        Some((rest.filter(lost_some)?, Step::new(name, condition)))
+    };
+    forms.into_iter().filter_map(step).collect()
 }
 
 /// With one deviation each.
@@ -208,6 +225,7 @@ fn coding_step(coding: Coding) -> Option<(&'static str, &'static str)> {
     Some(match coding {
         Coding::Reencoded => return None,
         Coding::LiteralPlus => ("literal-plus", "a `+` in the query meant a plus, not a blank"),
+        Coding::PlusAsBlank => ("plus-as-blank", "pluses in the query, sent as `%2B`, were signed as blanks"),
         Coding::Raw => ("raw-sorted", "the query were signed with its characters as they were sent, sorted"),
         Coding::Escaped => (
             "escaped",
@@ -293,6 +311,7 @@ fn encode(text: &[u8], coding: Coding) -> Vec<u8> {
     match coding {
         Coding::Reencoded => put_reencoded(&mut encoded, text, Place::Query),
         Coding::LiteralPlus => put_encoded(&mut encoded, &decode(text, Place::Path)),
+        Coding::PlusAsBlank => put_encoded(&mut encoded, &replace(&decoded(), b'+', b" ")),
         Coding::Raw => encoded.extend_from_slice(text),
         Coding::Escaped => put_but(&mut encoded, text, b"%="),
         Coding::EqualsKept => put_but(&mut encoded, &decoded(), b"="),

@@ -22,6 +22,9 @@ pub(super) fn is_api(head: &RequestHead<'_>, body: Body<'_>) -> bool {
     ApiRequest::is_one(head, form(body))
 }
 
+/// The most deviations of which two are tried together.
+const MOST_PAIRED: usize = 100;
+
 /// A request to a query API.
 pub(super) fn explain_api(head: &RequestHead<'_>, body: Body<'_>, options: &ExplainOptions<'_>, to: &mut Explanation) {
     to.refused_by_default = true;
@@ -88,14 +91,13 @@ pub(super) fn explain_s3(head: &RequestHead<'_>, options: &ExplainOptions<'_>, t
     };
     let Some(refusal) = refusal else { return };
     to.refuse(&refusal, Family::S3);
+    let others = Others::of(head, &request);
     let found = first_right(options, || {
-        let mut tried: Vec<(StringToSign<'_>, Vec<Step>)> = Vec::new();
-        for bucket in &buckets {
-            let base = reading(Some(bucket));
-            tried.push((request.read(&base), vec![]));
-            tried.extend(deviating(head, &request, &base));
-        }
-        tried.into_iter()
+        let base = buckets.iter().map(|bucket| (reading(Some(bucket)), vec![]));
+        let one = buckets.iter().flat_map(|bucket| deviating(&others, &reading(Some(bucket))));
+        let one = one.map(|(reading, step)| (reading, vec![step]));
+        let two = buckets.iter().flat_map(|bucket| deviating_twice(&others, &reading(Some(bucket))));
+        base.chain(one).chain(two).map(|(reading, steps)| (request.read(&reading), steps))
     });
     to.deviations = found.map_or(Vec::new(), |steps| describe_steps(steps, time_step(&refusal)));
 }
@@ -171,15 +173,30 @@ fn first_right<'s, I: Iterator<Item = (StringToSign<'s>, Vec<Step>)>>(
     None
 }
 
-/// The strings to sign that deviate in one thing.
-fn deviating<'s>(
-    head: &RequestHead<'_>,
-    request: &'s S3Request<'_, '_>,
-    base: &Reading<'_>,
-) -> Vec<(StringToSign<'s>, Vec<Step>)> {
+/// What other readings are made of.
+struct Others {
+    paths: Vec<(Vec<u8>, &'static str, String)>,
+    /// Headers that are signed where they are, in lower case; those that stand in the query as well.
+    headers: Vec<Vec<u8>>,
+    parameters: Vec<Vec<u8>>,
+}
+
+impl Others {
+    fn of(head: &RequestHead<'_>, request: &S3Request<'_, '_>) -> Self {
+        let is_amz = |name: &Vec<u8>| name.starts_with(b"x-amz-");
+        let parameters: Vec<_> = request.parameter_names().map(<[u8]>::to_vec).collect();
+        let lines = SIGNED_LINES.iter().map(|name| name.as_bytes().to_vec());
+        let sent = head.headers().iter().map(|header| header.name.to_ascii_lowercase());
+        let headers = lines.chain(sent.chain(parameters.clone()).filter(is_amz)).collect();
+        Self { paths: paths(request), headers, parameters }
+    }
+}
+
+/// The readings that deviate in one thing.
+fn deviating<'x>(others: &'x Others, base: &Reading<'x>) -> Vec<(Reading<'x>, Step)> {
     let mut tried = Vec::new();
-    let mut add = |reading: Reading<'_>, name: String, condition: String| {
-        tried.push((request.read(&reading), vec![Step::new(name, condition)]));
+    let mut add = |reading: Reading<'x>, name: String, condition: String| {
+        tried.push((reading, Step::new(name, condition)));
     };
     for method in ["GET", "HEAD", "PUT", "POST", "DELETE"] {
         let reading = Reading { method: Some(method.as_bytes()), ..base.clone() };
@@ -189,23 +206,21 @@ fn deviating<'s>(
     add(Reading { date_line: DateLine::AmzDate, ..base.clone() }, "date=amz-date".into(), condition.into());
     let condition = "the value of Date stood in its line, where an x-amz-date stands among the headers as well";
     add(Reading { date_line: DateLine::Date, ..base.clone() }, "date=date-header".into(), condition.into());
-    for (path, name, condition) in paths(request) {
-        add(Reading { path: Some(&path), ..base.clone() }, format!("path={name}"), condition);
+    for (path, name, condition) in &others.paths {
+        add(Reading { path: Some(path), ..base.clone() }, format!("path={name}"), condition.clone());
     }
-    let amz = head.headers().iter().map(|header| header.name.to_ascii_lowercase()).filter(|n| n.starts_with(b"x-amz-"));
-    let parameters = request.parameter_names().filter(|name| name.starts_with(b"x-amz-")).map(<[u8]>::to_vec);
-    for name in SIGNED_LINES.iter().map(|name| name.as_bytes().to_vec()).chain(amz).chain(parameters) {
-        let shown = String::from_utf8_lossy(&name).into_owned();
+    for name in &others.headers {
+        let shown = String::from_utf8_lossy(name);
         let condition = format!("`{shown}` were not there: it was added after signing, or the signer leaves it out");
-        add(Reading { without_header: Some(&name), ..base.clone() }, format!("header=without:{shown}"), condition);
+        add(Reading { without_header: Some(name), ..base.clone() }, format!("header=without:{shown}"), condition);
     }
     for value in common_values("content-type") {
         let condition = format!("`content-type` were `{value}`: it was changed on the way");
         let reading = Reading { content_type: Some(value.as_bytes()), ..base.clone() };
         add(reading, "header=changed:content-type".into(), condition);
     }
-    for name in request.parameter_names() {
-        let shown = String::from_utf8_lossy(name).into_owned();
+    for name in &others.parameters {
+        let shown = String::from_utf8_lossy(name);
         let condition = format!("`{shown}` in the query were not signed: it was added, or the signer leaves it out");
         add(Reading { without_parameter: Some(name), ..base.clone() }, format!("resource=without:{shown}"), condition);
         let condition = format!("`{shown}` in the query were signed: the signer takes it for a sub-resource");
@@ -224,6 +239,21 @@ fn deviating<'s>(
     tried
 }
 
+/// The readings that deviate in two things, where there are not too many of them.
+fn deviating_twice<'x>(
+    others: &'x Others,
+    base: &Reading<'x>,
+) -> impl Iterator<Item = (Reading<'x>, Vec<Step>)> + use<'x> {
+    let mut once = deviating(others, base);
+    if once.len() > MOST_PAIRED {
+        once.clear();
+    }
+    once.into_iter().enumerate().flat_map(|(at, (reading, first))| {
+        let further = deviating(others, &reading).into_iter().skip(at + 1);
+        further.map(|(reading, second)| (reading, vec![first.clone(), second])).collect::<Vec<_>>()
+    })
+}
+
 /// Other forms of the path.
 fn paths(request: &S3Request<'_, '_>) -> Vec<(Vec<u8>, &'static str, String)> {
     let path = request.path();
@@ -234,6 +264,11 @@ fn paths(request: &S3Request<'_, '_>) -> Vec<(Vec<u8>, &'static str, String)> {
     }
     if let Some(without) = path.strip_suffix(b"/") {
         paths.push((without.to_vec(), "no-slash", "the slash at the end of the path were not signed".to_owned()));
+    }
+    let segment = memchr::memrchr(b'/', path).unwrap_or_default();
+    if let Some(mark) = memchr::memchr(b';', &path[segment..]) {
+        let condition = "the path ended in front of the `;` of its last segment: Python's urlparse parts it there";
+        paths.push((path[..segment + mark].to_vec(), "cut-at-semicolon", condition.to_owned()));
     }
     let (mut reencoded, mut double) = (Vec::new(), Vec::new());
     put_reencoded(&mut reencoded, path, Place::Path);

@@ -75,11 +75,26 @@ fn v2_values_of_sub_resources_are_decoded() {
         ("/b/k?partNumber=1&uploadId=VX+ /I==&x= ", &["resource=with:x"]),
         ("/b/k?partNumber=1&uploadId=VX++/I==", &["resource=literal-plus"]),
         ("/b/k?uploadId=VX+ /I==&partNumber=1", &["resource=unsorted"]),
+        ("/b/k?uploadId=VX%2B+/I%3D%3D&partNumber=1", &["resource=unsorted", "resource=as-sent"]),
         ("/b/k?partNumber=1&uploadId=VX+ /I==&y=2", &[]),
         ("/b/k?partNumber=1&uploadId=VX", &[]),
     ] {
         let explanation = explain_resource(target, resource);
         assert_eq!(explanation.decision, Decision::Refuse, "{resource}: {explanation:?}");
+        let named: Vec<_> = explanation.deviations.iter().map(|deviation| &*deviation.name).collect();
+        assert_eq!(named, names, "{resource}");
+    }
+}
+
+#[test]
+fn v2_paths_that_are_written_otherwise_are_named() {
+    for (resource, names) in [
+        ("/b/k;v=1/a%20b;c", &[][..]),
+        ("/b/k;v=1/a%20b", &["path=cut-at-semicolon"]),
+        ("/b/k;v=1/a b;c", &["path=decoded"]),
+        ("/b/k", &[]),
+    ] {
+        let explanation = explain_resource("/b/k;v=1/a%20b;c", resource);
         let named: Vec<_> = explanation.deviations.iter().map(|deviation| &*deviation.name).collect();
         assert_eq!(named, names, "{resource}");
     }
