@@ -29,15 +29,9 @@ use rederive_hsm::pkcs11::cka_id;
 use rederive_hsm::secret::Secret32;
 use rederive_hsm::signing_key::SigningKey;
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/common/sign.rs"]
-mod sign;
-
-/// A key, as `tests/common` has it.
-pub struct Pair {
-    access_key_id: String,
-    secret_access_key: String,
-}
+#[path = "../tests/common/mod.rs"]
+mod common;
+use common::{Dev, Pair, sign};
 
 const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_millis(500);
@@ -81,20 +75,7 @@ fn main() {
 
 /// A state directory with token, generation and root key, made by `rederive dev` itself.
 fn prepare(state: &Path) -> (Config, Pair) {
-    let mut dev = Command::new(env!("CARGO_BIN_EXE_rederive"))
-        .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rpc-listen", "127.0.0.1:0", "--state"])
-        .arg(state)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("rederive starts");
-    let mut line = String::new();
-    BufReader::new(dev.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-    let _ = Command::new("kill").args(["-TERM", &dev.id().to_string()]).status();
-    dev.wait().expect("it ends");
-    let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    let text = |name: &str| ready[name].as_str().expect("text").to_owned();
-    let root = Pair { access_key_id: text("access_key_id"), secret_access_key: text("secret_access_key") };
+    let root = Dev::start_in(state).ready.root.clone();
     (Config::load(&state.join("rederive.toml")).expect("a configuration"), root)
 }
 

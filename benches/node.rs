@@ -8,11 +8,10 @@
 //! `cargo bench --bench node`. Needs SoftHSM, as `make run` does.
 
 use std::hint::black_box;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,15 +32,9 @@ use rederive::sigv4::{Body, Expectation, HeadPlace, PayloadStatus, Regions};
 use rederive::site::Site;
 use sha2::{Digest, Sha256};
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/common/sign.rs"]
-mod sign;
-
-/// A key, as `tests/common` has it.
-pub struct Pair {
-    access_key_id: String,
-    secret_access_key: String,
-}
+#[path = "../tests/common/mod.rs"]
+mod common;
+use common::{Dev, Pair, sign};
 
 const ROUNDS: usize = 31;
 /// In process, many short rounds: some of them are left alone by whatever else the machine does.
@@ -76,21 +69,8 @@ fn main() {
 }
 
 /// A state directory with token, generation and root key, made by `rederive dev` itself.
-fn prepare(state: &std::path::Path) -> (Config, Pair) {
-    let mut dev = Command::new(env!("CARGO_BIN_EXE_rederive"))
-        .args(["dev", "--json", "--listen", "127.0.0.1:0", "--rpc-listen", "127.0.0.1:0", "--state"])
-        .arg(state)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("rederive starts");
-    let mut line = String::new();
-    BufReader::new(dev.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-    let _ = Command::new("kill").args(["-TERM", &dev.id().to_string()]).status();
-    dev.wait().expect("it ends");
-    let ready: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-    let text = |name: &str| ready[name].as_str().expect("text").to_owned();
-    let root = Pair { access_key_id: text("access_key_id"), secret_access_key: text("secret_access_key") };
+fn prepare(state: &Path) -> (Config, Pair) {
+    let root = Dev::start_in(state).ready.root.clone();
     (Config::load(&state.join("rederive.toml")).expect("a configuration"), root)
 }
 

@@ -190,7 +190,7 @@ pub fn children(of: u32) -> Vec<u32> {
 }
 
 /// Far beyond what anything takes that a test waits for, on a machine that does much else.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// Waits until something holds. How soon it does is no matter of a test.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
